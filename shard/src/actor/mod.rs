@@ -1,0 +1,1 @@
+//! The actor around a group core.

@@ -1,0 +1,14 @@
+//! Raft groups: a core without I/O, the actor around it, and the router over all of them.
+//!
+//! The only crate that names raft-rs. The core is a plain state machine ([`core::Input`] in,
+//! [`core::Output`] out); the actor is the thin shell that feeds it and hands its outputs to the log writer,
+//! the transport and the applier.
+
+#[cfg(panic = "abort")]
+compile_error!("Quorate quarantines a group by unwinding: build with panic = \"unwind\"");
+
+pub mod actor;
+pub mod core;
+pub mod error;
+
+pub use error::{Error, LeaderHint, Result};

@@ -1,0 +1,1 @@
+//! The cold-start gate: decides what a restarting replica must restore. Pure.

@@ -1,0 +1,152 @@
+//! The crate's error: what went wrong, where, and what a caller may do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong with durable state. Cheap to clone, because the first failure of a file latches and is
+/// handed to every later caller.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused. The file must be treated as closed; nothing after the last
+    /// successful sync may be counted on.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// Verb: "open", "write", "sync", …
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: Arc<io::Error>,
+    },
+
+    /// Bytes on disk are not what was written. Nothing was changed.
+    #[error(
+        "corrupt {what} in {file} at byte {offset}: expected {expected:#x}, found {found:#x}",
+        file = file.display()
+    )]
+    Corrupt {
+        /// The structure: "batch header", "snapshot block", …
+        what: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Byte offset of the structure in the file.
+        offset: u64,
+        /// What the check wanted (a checksum, a length, a magic number).
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+
+    /// Acknowledged log is gone; this replica must rejoin as a new one.
+    #[error("log lost in {file}: {reason}", file = file.display())]
+    LogLost {
+        /// The file or directory the loss was seen in.
+        file: PathBuf,
+        /// What is missing.
+        reason: &'static str,
+    },
+
+    /// The file was written by a newer release. It was left untouched.
+    #[error("{file} has format version {found}, this release reads up to {supported}", file = file.display())]
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u16,
+        /// The newest version this release knows.
+        supported: u16,
+    },
+
+    /// The file or directory belongs to another cluster, group, replica or incarnation.
+    #[error("{file} belongs to another {what}: expected {expected}, found {found}", file = file.display())]
+    Foreign {
+        /// "cluster", "group", "replica", "incarnation", …
+        what: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Whose it should be.
+        expected: String,
+        /// Whose it is.
+        found: String,
+    },
+
+    /// Another process holds the directory.
+    #[error("{path} is in use by another process", path = path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// Something that must be there is not.
+    #[error("{path} is missing", path = path.display())]
+    Missing {
+        /// The file or directory.
+        path: PathBuf,
+    },
+
+    /// The entries asked for are no longer (or not yet) in the log.
+    #[error("entry {index} is outside the log ({first} to {last})")]
+    OutOfRange {
+        /// The index asked for.
+        index: u64,
+        /// First index of the log.
+        first: u64,
+        /// Last index of the log.
+        last: u64,
+    },
+
+    /// An earlier failure closed this writer or store for good.
+    #[error("closed by an earlier failure: {cause}")]
+    Closed {
+        /// The first failure.
+        cause: Arc<Error>,
+    },
+
+    /// The third-party store failed. The store is a cache: it can be rebuilt from snapshot and log.
+    #[error("state store failed to {action}: {source}")]
+    Store {
+        /// Verb: "open", "write", "read", …
+        action: &'static str,
+        /// The cause.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// Bytes that are no encoding of the expected structure.
+    #[error("malformed {what}")]
+    Malformed {
+        /// The structure.
+        what: &'static str,
+    },
+
+    /// A value is over its limit. Nothing was written.
+    #[error("{what} has {bytes} bytes, the limit is {bytes_max}")]
+    TooLarge {
+        /// "key", "value", "entry", …
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+}
+
+impl Error {
+    /// An [`Error::Io`] about `path`.
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
+    }
+
+    /// Whether bytes on disk were found damaged (as against refused, missing or newer).
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Malformed { .. } | Self::LogLost { .. } => true,
+            Self::Closed { cause } => cause.is_corruption(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Identities and positions. One newtype each, so that two of them never swap places in a call.
+
+use std::fmt;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The plain number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<u64> for $name {
+            fn from(value: u64) -> Self {
+                Self(value)
+            }
+        }
+    };
+}
+
+macro_rules! bits {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 16]);
+
+        impl $name {
+            /// All bits zero: "not known" in a message, never the identity of anything.
+            pub const ZERO: Self = Self([0; 16]);
+
+            /// Whether this is [`Self::ZERO`].
+            pub fn is_zero(self) -> bool {
+                self == Self::ZERO
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+number! {
+    /// A node: one process with one data directory. Given by the operator, never 0.
+    NodeId
+}
+number! {
+    /// A Raft group, within one cluster. Group 0 holds the catalog.
+    GroupId
+}
+number! {
+    /// Raft's peer id: one replica of one group. Handed out by group 0, never 0, never reused.
+    ReplicaId
+}
+number! {
+    /// A Raft term.
+    Term
+}
+number! {
+    /// A position in a group's log. 0 is before the first entry.
+    Index
+}
+number! {
+    /// Raised by every change of a group's key range; checked on requests.
+    RangeEpoch
+}
+number! {
+    /// Raised by every membership change; fences membership commands only.
+    ConfEpoch
+}
+number! {
+    /// A hybrid logical timestamp: 48 bits of milliseconds since the Unix epoch, 16 bits of counter.
+    Timestamp
+}
+
+bits! {
+    /// A cluster. A node of another cluster is refused.
+    ClusterId
+}
+bits! {
+    /// Fixed when a group is created, the same on every replica, in every file, snapshot and message: a
+    /// group deleted and created again never accepts its predecessor's data.
+    GroupUid
+}
+bits! {
+    /// Marks one replica's directory (its log and store). A new incarnation is always a new replica id.
+    Incarnation
+}
+bits! {
+    /// Drawn fresh for every file.
+    FileId
+}
+
+impl Index {
+    /// The position after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The position before this one; 0 stays 0.
+    pub const fn prev(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}

@@ -1,0 +1,85 @@
+//! The built-in key-value state machine: its commands, its reads and the stores below it.
+
+use bytes::Bytes;
+
+use crate::error::Result;
+
+/// Longest key, in bytes (`lsm-tree` ends at 64 KiB).
+pub const KEY_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most operations of one command.
+pub const OPS_MAX: usize = 4_096;
+
+/// A test that must hold for a command to take effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// The key has this value.
+    Equals(Bytes, Bytes),
+    /// The key is absent.
+    Absent(Bytes),
+    /// The key is present.
+    Present(Bytes),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a key.
+    Put(Bytes, Bytes),
+    /// Removes a key.
+    Delete(Bytes),
+}
+
+/// A write batch: all of `ops` in order, atomically, if all of `conditions` hold before the first of them.
+/// Decided at apply, the same way on every replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KvCommand {
+    /// What must hold.
+    pub conditions: Vec<Condition>,
+    /// What changes.
+    pub ops: Vec<Op>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvOutcome {
+    /// All operations took effect; for each, whether its key was present before it.
+    Applied {
+        /// One flag per operation.
+        existed: Vec<bool>,
+    },
+    /// A condition did not hold; nothing changed.
+    Refused {
+        /// Position of the first condition that failed.
+        condition: u32,
+        /// The value its key has.
+        actual: Option<Bytes>,
+    },
+}
+
+/// A key and its value.
+pub type KeyValue = (Bytes, Bytes);
+
+/// Ordered reads of applied state.
+pub trait KvRead: Send + Sync {
+    /// The value of `key`. Returned bytes own their memory.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Up to `limit` pairs of `start..end` in key order (in reverse from the end, if asked), cut after
+    /// `bytes_max` of keys and values but at least one. Consistent at one applied index.
+    fn scan(&self, range: ScanRange<'_>, limit: usize, bytes_max: usize) -> Result<Vec<KeyValue>>;
+}
+
+/// The bounds and direction of a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanRange<'a> {
+    /// First key.
+    pub start: &'a [u8],
+    /// First key behind the range; `None` for no end.
+    pub end: Option<&'a [u8]>,
+    /// From the end towards the start.
+    pub reverse: bool,
+}

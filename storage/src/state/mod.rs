@@ -1,0 +1,135 @@
+//! The state machine a group replicates, and its applied record: the durable statement of what it holds.
+//!
+//! Rules for every implementation: one atomic store batch per [`StateMachine::apply`], the record inside;
+//! every entry moves the record, so the record is always what was applied; `apply` is a pure function of
+//! (state, commands); opening never scans the data.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::descriptor::GroupDescriptor;
+use crate::entry::{ConfState, EntryId};
+use crate::error::Result;
+use crate::ids::{Incarnation, Index, Timestamp};
+use crate::kv::KvRead;
+use crate::snapshot::{SnapshotSink, SnapshotSource};
+
+/// An order-independent sum modulo 2^128 of a keyed 128-bit hash of every live user record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StateDigest(pub u128);
+
+/// What a state machine's store holds, written in the same atomic batch as the state. All fields exist from
+/// the first format on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedRecord {
+    /// The last entry applied.
+    pub applied: EntryId,
+    /// Membership as of `applied`.
+    pub conf_state: ConfState,
+    /// The group's descriptor as of `applied`.
+    pub descriptor: GroupDescriptor,
+    /// The replica directory this store belongs to.
+    pub incarnation: Incarnation,
+    /// Highest physical time a leader may issue; 0 before the first lease.
+    pub hlc_ceiling: Timestamp,
+    /// Index strictly above which payloads are encrypted, if encryption was turned on.
+    pub cutover: Option<Index>,
+    /// Wrapped data keys; empty in clear.
+    pub wrapped_keys: Bytes,
+    /// The digest of the state. Filled in by the state machine; what a caller passes in is ignored.
+    pub digest: StateDigest,
+}
+
+/// A command for the state machine: the body of one entry.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Where it stands in the log.
+    pub id: EntryId,
+    /// The caller's bytes.
+    pub body: Bytes,
+}
+
+/// A replicated state machine. One applier owns it; readers are shared.
+///
+/// All methods may block; they run on worker threads.
+pub trait StateMachine: fmt::Debug + Send {
+    /// Refuses a command that `apply` would halt on, before the leader appends it. Pure, cheap.
+    fn check(&self, body: &Bytes) -> Result<()>;
+
+    /// Applies `commands` in order and moves the applied record to `record`, all in one atomic store batch.
+    /// Entries without a command (empty, conf change, lease, refused) are not in `commands`; they still
+    /// move the record. Returns one output per command. Readers see the result when it returns; it is
+    /// durable only after [`StateMachine::checkpoint`] (or [`StateMachine::durable_applied`] says so).
+    ///
+    /// # Errors
+    /// Halts the group: the state is as before the call, or unknown and will be rebuilt.
+    fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>>;
+
+    /// A shared reader of the applied state.
+    fn reader(&self) -> Arc<dyn StateReader>;
+
+    /// A consistent view of the state as of the last apply; writes go on beside it.
+    fn view(&self) -> Result<Box<dyn StateView>>;
+
+    /// Replaces the whole state by a snapshot's: builds the next generation, its last batch being `record`
+    /// (with the digest recomputed), checkpoints it and switches. Durable on return. After an error or a
+    /// crash in between the old state is still there.
+    fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()>;
+
+    /// Makes everything applied durable. Returns the durable index.
+    fn checkpoint(&mut self) -> Result<Index>;
+
+    /// The newest index whose state would survive what this store promises to survive.
+    fn durable_applied(&self) -> Index;
+
+    /// Checkpoints and stops. Nothing may be called afterwards.
+    fn close(&mut self) -> Result<()>;
+
+    /// The applied record held by the store.
+    fn as_applied_index_reader(&self) -> Option<&dyn AppliedIndexReader> {
+        None
+    }
+
+    /// Raises the applied record durably.
+    fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
+        None
+    }
+}
+
+/// Reads the applied record.
+pub trait AppliedIndexReader {
+    /// The record, `None` if the store has none (it is new). An error never aborts a start: it leads to a
+    /// full restore.
+    fn applied_record(&self) -> Result<Option<AppliedRecord>>;
+
+    /// Whether what the store holds can be counted on after the last stop.
+    fn is_trusted(&self) -> bool;
+}
+
+/// Raises the applied record, always synced: at snapshot publish and restore.
+pub trait AppliedIndexWriter {
+    /// Makes a record at least at `index` durable, without changing the state.
+    fn persist_applied(&mut self, index: Index) -> Result<()>;
+}
+
+/// Reads applied state; shared between threads.
+pub trait StateReader: fmt::Debug + Send + Sync {
+    /// Answers a query in the state machine's own language.
+    fn query(&self, request: &Bytes) -> Result<Bytes>;
+
+    /// Ordered key-value access, if this state machine is one.
+    fn as_kv(&self) -> Option<&dyn KvRead> {
+        None
+    }
+}
+
+/// A consistent view of the state at one applied record.
+pub trait StateView: fmt::Debug + Send {
+    /// The label: exactly what this view holds.
+    fn record(&self) -> &AppliedRecord;
+
+    /// Writes every record in key order.
+    fn write_to(&mut self, sink: &mut dyn SnapshotSink) -> Result<()>;
+}

@@ -1,0 +1,28 @@
+//! The `Clock` seam: monotonic time, wall time and the identity of this boot.
+//!
+//! Waiting is not here: actors wait on tokio timers, which a simulation drives by virtual time.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The identity of one boot of the machine; a power cut is told from a process crash by it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub [u8; 16]);
+
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BootId({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// Where time comes from. Nothing else in the workspace reads a clock.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Time since an arbitrary origin; never goes backwards.
+    fn monotonic(&self) -> Duration;
+
+    /// Time since the Unix epoch; may jump in either direction.
+    fn wall(&self) -> Duration;
+
+    /// The boot this process runs under.
+    fn boot_id(&self) -> BootId;
+}
