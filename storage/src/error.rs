@@ -123,6 +123,13 @@ pub enum Error {
         what: &'static str,
     },
 
+    /// Another node reported a storage error of its own.
+    #[error("on the other node: {text}")]
+    Remote {
+        /// Its text.
+        text: String,
+    },
+
     /// A value is over its limit. Nothing was written.
     #[error("{what} has {bytes} bytes, the limit is {bytes_max}")]
     TooLarge {

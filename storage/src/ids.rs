@@ -121,3 +121,17 @@ impl Index {
         Self(self.0.saturating_sub(1))
     }
 }
+
+/// A fixed 128-bit hash of `bytes` for deriving one identity from another; `domain` keeps uses apart. Part
+/// of the format.
+pub fn hash_128(domain: &str, bytes: &[u8]) -> [u8; 16] {
+    use std::hash::Hasher as _;
+
+    use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+    let mut hasher = SipHasher24::new_with_keys(0, 0);
+    hasher.write(&(domain.len() as u64).to_le_bytes());
+    hasher.write(domain.as_bytes());
+    hasher.write(bytes);
+    hasher.finish128().as_u128().to_be_bytes()
+}

@@ -1,0 +1,80 @@
+//! What can go wrong at the node's door.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quorate_storage::NodeId;
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Errors of the embedding API.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// How a proposal, read or command ended.
+    #[error(transparent)]
+    Group(#[from] quorate_shard::Error),
+
+    /// Durable state could not be opened or written.
+    #[error(transparent)]
+    Storage(#[from] quorate_storage::Error),
+
+    /// The listener could not be opened.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// The cause.
+        source: Arc<std::io::Error>,
+    },
+
+    /// A field of the configuration is out of bounds. Nothing was opened.
+    #[error("config field {field}: {why}")]
+    Config {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        why: &'static str,
+    },
+
+    /// No group serves the key (yet).
+    #[error("no group serves that key")]
+    NoRoute,
+
+    /// The keys of one atomic batch belong to different groups. Nothing was written.
+    #[error("the batch touches more than one group")]
+    CrossesGroups,
+
+    /// The catalog knows no such node.
+    #[error("node {0} is not in the catalog")]
+    NoSuchNode(NodeId),
+
+    /// Another change of the catalog won again and again within the deadline. Nothing was changed.
+    #[error("the catalog changed too often to be changed")]
+    CatalogContended,
+
+    /// The new group's range touches one that exists. Nothing was created.
+    #[error("the key range is already served by group {0}")]
+    RangeTaken(quorate_storage::GroupId),
+
+    /// The node is being stopped.
+    #[error("the node is stopped")]
+    Stopped,
+}
+
+impl Error {
+    /// Whether the same request may simply be sent again, because it had no effect.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Group(error) => error.is_retryable(),
+            Self::NoRoute | Self::CatalogContended => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a write that ended with this may nevertheless take effect.
+    pub fn is_maybe_committed(&self) -> bool {
+        matches!(self, Self::Group(error) if error.is_maybe_committed())
+    }
+}

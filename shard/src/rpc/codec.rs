@@ -1,0 +1,345 @@
+//! The wire form of requests and replies: frozen rkyv types, bytechecked, then converted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::state::format::GroupDescriptorV1;
+use quorate_storage::{
+    ConfChange, ConfEpoch, EntryId, GroupId, GroupUid, Index, NodeId, RangeEpoch, ReplicaId, Term,
+};
+use rkyv::rancor;
+
+use super::{Call, Reply, Request, Scan, SnapshotChunk};
+use crate::actor::ReadLevel;
+use crate::error::{Error, LeaderHint};
+
+const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
+const BAD_REPLY: quorate_storage::Error = quorate_storage::Error::Malformed { what: "reply" };
+
+type Raw = Vec<u8>;
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum RequestV1 {
+    Group { group: u64, epoch: u64, call: CallV1 },
+    Catalog { have: Option<u64> },
+    SnapshotChunk { group: u64, uid: [u8; 16], to: u64, token: TokenV1, offset: u64, crc: u32, data: Raw },
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum CallV1 {
+    Propose(Raw),
+    Get { level: LevelV1, keys: Vec<Raw> },
+    Scan { level: LevelV1, start: Raw, end: Option<Raw>, reverse: bool, limit: u64, bytes_max: u64 },
+    Query { level: LevelV1, body: Raw },
+    ChangeConf(Raw),
+    Transfer(u64),
+}
+
+#[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum LevelV1 {
+    Linearizable,
+    BoundedStale { millis_max: u64 },
+    Local,
+}
+
+#[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct TokenV1 {
+    term: u64,
+    index: u64,
+    bytes: u64,
+    crc: u32,
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum ReplyV1 {
+    Applied { term: u64, index: u64, output: Raw },
+    Values(Vec<Option<Raw>>),
+    Pairs(Vec<(Raw, Raw)>),
+    Answer(Raw),
+    Done,
+    Catalog(Vec<(Raw, Raw)>),
+    ChunkTaken { next: u64 },
+    Failed(ErrorV1),
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+enum ErrorV1 {
+    NotLeader { group: u64, hint: Option<(u64, u64)> },
+    Busy { group: u64, retry_after_micros: u64 },
+    Transferring { group: u64 },
+    Quarantined { group: u64, reason: String, maybe_committed: bool },
+    Stopped { group: u64 },
+    NoSuchGroup { group: u64 },
+    DeadlineExceeded,
+    Indeterminate { group: u64 },
+    StaleRange { newer: GroupDescriptorV1 },
+    ConfChangePending { group: u64 },
+    ConfEpochMismatch { expected: u64, current: u64 },
+    ConfChangeRefused,
+    Lagging { replica: u64, entries: u64 },
+    Invalid { text: String },
+    Read { text: String },
+}
+
+impl Request {
+    /// The request's bytes.
+    pub fn encode(&self) -> Bytes {
+        let form = match self {
+            Self::Group { group, epoch, call } => {
+                RequestV1::Group { group: group.get(), epoch: epoch.get(), call: call.into() }
+            }
+            Self::Catalog { have } => RequestV1::Catalog { have: *have },
+            Self::SnapshotChunk(chunk) => RequestV1::SnapshotChunk {
+                group: chunk.group.get(),
+                uid: chunk.uid.0,
+                to: chunk.to.get(),
+                token: chunk.token.into(),
+                offset: chunk.offset,
+                crc: chunk.crc,
+                data: chunk.data.to_vec(),
+            },
+        };
+        seal(rkyv::to_bytes::<rancor::Error>(&form))
+    }
+
+    /// Reads a request of another node.
+    ///
+    /// # Errors
+    /// [`quorate_storage::Error::Malformed`].
+    pub fn decode(bytes: &[u8]) -> quorate_storage::Result<Self> {
+        Ok(match rkyv::from_bytes::<RequestV1, rancor::Error>(bytes).map_err(|_| BAD_REQUEST)? {
+            RequestV1::Group { group, epoch, call } => {
+                Self::Group { group: GroupId(group), epoch: RangeEpoch(epoch), call: call.try_into()? }
+            }
+            RequestV1::Catalog { have } => Self::Catalog { have },
+            RequestV1::SnapshotChunk { group, uid, to, token, offset, crc, data } => {
+                Self::SnapshotChunk(SnapshotChunk {
+                    group: GroupId(group),
+                    uid: GroupUid(uid),
+                    to: ReplicaId(to),
+                    token: token.into(),
+                    offset,
+                    crc,
+                    data: data.into(),
+                })
+            }
+        })
+    }
+}
+
+impl Reply {
+    /// The reply's bytes.
+    pub fn encode(self) -> Bytes {
+        let form = match self {
+            Self::Applied { id, output } => {
+                ReplyV1::Applied { term: id.term.get(), index: id.index.get(), output: output.into() }
+            }
+            Self::Values(values) => {
+                ReplyV1::Values(values.into_iter().map(|value| value.map(Into::into)).collect())
+            }
+            Self::Pairs(pairs) => ReplyV1::Pairs(raw_pairs(pairs)),
+            Self::Answer(answer) => ReplyV1::Answer(answer.into()),
+            Self::Done => ReplyV1::Done,
+            Self::Catalog(pairs) => ReplyV1::Catalog(raw_pairs(pairs)),
+            Self::ChunkTaken { next } => ReplyV1::ChunkTaken { next },
+            Self::Failed(error) => ReplyV1::Failed(error.into()),
+        };
+        seal(rkyv::to_bytes::<rancor::Error>(&form))
+    }
+
+    /// Reads a reply of another node.
+    ///
+    /// # Errors
+    /// [`quorate_storage::Error::Malformed`].
+    pub fn decode(bytes: &[u8]) -> quorate_storage::Result<Self> {
+        Ok(match rkyv::from_bytes::<ReplyV1, rancor::Error>(bytes).map_err(|_| BAD_REPLY)? {
+            ReplyV1::Applied { term, index, output } => Self::Applied {
+                id: EntryId { term: Term(term), index: Index(index) },
+                output: output.into(),
+            },
+            ReplyV1::Values(values) => {
+                Self::Values(values.into_iter().map(|value| value.map(Into::into)).collect())
+            }
+            ReplyV1::Pairs(pairs) => Self::Pairs(bytes_pairs(pairs)),
+            ReplyV1::Answer(answer) => Self::Answer(answer.into()),
+            ReplyV1::Done => Self::Done,
+            ReplyV1::Catalog(pairs) => Self::Catalog(bytes_pairs(pairs)),
+            ReplyV1::ChunkTaken { next } => Self::ChunkTaken { next },
+            ReplyV1::Failed(error) => Self::Failed(error.try_into()?),
+        })
+    }
+}
+
+impl From<&Call> for CallV1 {
+    fn from(call: &Call) -> Self {
+        match call {
+            Call::Propose(body) => Self::Propose(body.to_vec()),
+            Call::Get { level, keys } => {
+                Self::Get { level: (*level).into(), keys: keys.iter().map(|key| key.to_vec()).collect() }
+            }
+            Call::Scan { level, scan } => Self::Scan {
+                level: (*level).into(),
+                start: scan.start.to_vec(),
+                end: scan.end.as_ref().map(|end| end.to_vec()),
+                reverse: scan.reverse,
+                limit: scan.limit as u64,
+                bytes_max: scan.bytes_max as u64,
+            },
+            Call::Query { level, body } => Self::Query { level: (*level).into(), body: body.to_vec() },
+            Call::ChangeConf(change) => Self::ChangeConf(change.encode().into()),
+            Call::Transfer(to) => Self::Transfer(to.get()),
+        }
+    }
+}
+
+impl TryFrom<CallV1> for Call {
+    type Error = quorate_storage::Error;
+
+    fn try_from(call: CallV1) -> Result<Self, Self::Error> {
+        let size = |value: u64| usize::try_from(value).map_err(|_| BAD_REQUEST);
+        Ok(match call {
+            CallV1::Propose(body) => Self::Propose(body.into()),
+            CallV1::Get { level, keys } => {
+                Self::Get { level: level.into(), keys: keys.into_iter().map(Into::into).collect() }
+            }
+            CallV1::Scan { level, start, end, reverse, limit, bytes_max } => Self::Scan {
+                level: level.into(),
+                scan: Scan {
+                    start: start.into(),
+                    end: end.map(Into::into),
+                    reverse,
+                    limit: size(limit)?,
+                    bytes_max: size(bytes_max)?,
+                },
+            },
+            CallV1::Query { level, body } => Self::Query { level: level.into(), body: body.into() },
+            CallV1::ChangeConf(change) => Self::ChangeConf(ConfChange::decode(&change)?),
+            CallV1::Transfer(to) => Self::Transfer(ReplicaId(to)),
+        })
+    }
+}
+
+impl From<ReadLevel> for LevelV1 {
+    fn from(level: ReadLevel) -> Self {
+        match level {
+            ReadLevel::Linearizable => Self::Linearizable,
+            ReadLevel::BoundedStale { lag_max } => {
+                Self::BoundedStale { millis_max: u64::try_from(lag_max.as_millis()).unwrap_or(u64::MAX) }
+            }
+            ReadLevel::Local => Self::Local,
+        }
+    }
+}
+
+impl From<LevelV1> for ReadLevel {
+    fn from(level: LevelV1) -> Self {
+        match level {
+            LevelV1::Linearizable => Self::Linearizable,
+            LevelV1::BoundedStale { millis_max } => {
+                Self::BoundedStale { lag_max: Duration::from_millis(millis_max) }
+            }
+            LevelV1::Local => Self::Local,
+        }
+    }
+}
+
+impl From<SnapshotToken> for TokenV1 {
+    fn from(token: SnapshotToken) -> Self {
+        Self { term: token.id.term.get(), index: token.id.index.get(), bytes: token.bytes, crc: token.crc }
+    }
+}
+
+impl From<TokenV1> for SnapshotToken {
+    fn from(token: TokenV1) -> Self {
+        Self {
+            id: EntryId { term: Term(token.term), index: Index(token.index) },
+            bytes: token.bytes,
+            crc: token.crc,
+        }
+    }
+}
+
+impl From<Error> for ErrorV1 {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotLeader { group, hint } => Self::NotLeader {
+                group: group.get(),
+                hint: hint.map(|hint| (hint.replica.get(), hint.node.get())),
+            },
+            Error::Busy { group, retry_after } => Self::Busy {
+                group: group.get(),
+                retry_after_micros: u64::try_from(retry_after.as_micros()).unwrap_or(u64::MAX),
+            },
+            Error::Transferring { group } => Self::Transferring { group: group.get() },
+            Error::Quarantined { group, reason, maybe_committed } => {
+                Self::Quarantined { group: group.get(), reason: reason.to_string(), maybe_committed }
+            }
+            Error::Stopped { group } => Self::Stopped { group: group.get() },
+            Error::NoSuchGroup { group } => Self::NoSuchGroup { group: group.get() },
+            Error::DeadlineExceeded => Self::DeadlineExceeded,
+            Error::Indeterminate { group } => Self::Indeterminate { group: group.get() },
+            Error::StaleRange { newer } => Self::StaleRange { newer: newer.as_ref().into() },
+            Error::ConfChangePending { group } => Self::ConfChangePending { group: group.get() },
+            Error::ConfEpochMismatch { expected, current } => {
+                Self::ConfEpochMismatch { expected: expected.get(), current: current.get() }
+            }
+            Error::ConfChangeRefused(_) => Self::ConfChangeRefused,
+            Error::Lagging { replica, entries } => Self::Lagging { replica: replica.get(), entries },
+            Error::Invalid(source) => Self::Invalid { text: source.to_string() },
+            Error::Read(source) => Self::Read { text: source.to_string() },
+        }
+    }
+}
+
+impl TryFrom<ErrorV1> for Error {
+    type Error = quorate_storage::Error;
+
+    fn try_from(error: ErrorV1) -> Result<Self, quorate_storage::Error> {
+        Ok(match error {
+            ErrorV1::NotLeader { group, hint } => Self::NotLeader {
+                group: GroupId(group),
+                hint: hint
+                    .map(|(replica, node)| LeaderHint { replica: ReplicaId(replica), node: NodeId(node) }),
+            },
+            ErrorV1::Busy { group, retry_after_micros } => Self::Busy {
+                group: GroupId(group),
+                retry_after: Duration::from_micros(retry_after_micros),
+            },
+            ErrorV1::Transferring { group } => Self::Transferring { group: GroupId(group) },
+            ErrorV1::Quarantined { group, reason, maybe_committed } => {
+                Self::Quarantined { group: GroupId(group), reason: Arc::from(reason), maybe_committed }
+            }
+            ErrorV1::Stopped { group } => Self::Stopped { group: GroupId(group) },
+            ErrorV1::NoSuchGroup { group } => Self::NoSuchGroup { group: GroupId(group) },
+            ErrorV1::DeadlineExceeded => Self::DeadlineExceeded,
+            ErrorV1::Indeterminate { group } => Self::Indeterminate { group: GroupId(group) },
+            ErrorV1::StaleRange { newer } => Self::StaleRange { newer: Box::new(newer.into()) },
+            ErrorV1::ConfChangePending { group } => Self::ConfChangePending { group: GroupId(group) },
+            ErrorV1::ConfEpochMismatch { expected, current } => {
+                Self::ConfEpochMismatch { expected: ConfEpoch(expected), current: ConfEpoch(current) }
+            }
+            ErrorV1::ConfChangeRefused => Self::ConfChangeRefused("the leader refused it"),
+            ErrorV1::Lagging { replica, entries } => Self::Lagging { replica: ReplicaId(replica), entries },
+            ErrorV1::Invalid { text } => Self::Invalid(remote(text)),
+            ErrorV1::Read { text } => Self::Read(remote(text)),
+        })
+    }
+}
+
+fn remote(text: String) -> quorate_storage::Error {
+    quorate_storage::Error::Remote { text }
+}
+
+fn raw_pairs(pairs: Vec<(Bytes, Bytes)>) -> Vec<(Raw, Raw)> {
+    pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn bytes_pairs(pairs: Vec<(Raw, Raw)>) -> Vec<(Bytes, Bytes)> {
+    pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn seal(result: Result<rkyv::util::AlignedVec, rancor::Error>) -> Bytes {
+    Bytes::from_owner(result.expect("serializing into memory does not fail"))
+}

@@ -1,0 +1,139 @@
+//! What a node asks another one to do for it, and what it answers. Travels as request bodies of the
+//! transport.
+
+mod codec;
+
+use bytes::Bytes;
+use quorate_storage::kv::KeyValue;
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::{ConfChange, EntryId, GroupId, GroupUid, RangeEpoch, ReplicaId};
+use quorate_transport::RequestKind;
+
+use crate::actor::ReadLevel;
+use crate::error::Error;
+
+/// The transport's number for these requests.
+pub const KIND: RequestKind = RequestKind(1);
+
+/// A request to the node that holds a replica of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Something a group does.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// The range epoch the request was routed by.
+        epoch: RangeEpoch,
+        /// What.
+        call: Call,
+    },
+    /// The catalog's records, if they are newer than `have`.
+    Catalog {
+        /// The version the asker holds.
+        have: Option<u64>,
+    },
+    /// A piece of a snapshot file.
+    SnapshotChunk(SnapshotChunk),
+}
+
+/// What a group is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Replicate a command.
+    Propose(Bytes),
+    /// Values of keys.
+    Get {
+        /// How fresh.
+        level: ReadLevel,
+        /// The keys.
+        keys: Vec<Bytes>,
+    },
+    /// Pairs in key order.
+    Scan {
+        /// How fresh.
+        level: ReadLevel,
+        /// What to scan.
+        scan: Scan,
+    },
+    /// A query in the state machine's own language.
+    Query {
+        /// How fresh.
+        level: ReadLevel,
+        /// The query.
+        body: Bytes,
+    },
+    /// A membership change.
+    ChangeConf(ConfChange),
+    /// Hand over leadership.
+    Transfer(ReplicaId),
+}
+
+impl Call {
+    /// Whether the group's state or membership may change by it.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
+    }
+}
+
+/// The bounds of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// First key.
+    pub start: Bytes,
+    /// First key behind the range; `None` for no end.
+    pub end: Option<Bytes>,
+    /// From the end towards the start.
+    pub reverse: bool,
+    /// Most pairs.
+    pub limit: usize,
+    /// Most bytes of keys and values; at least one pair.
+    pub bytes_max: usize,
+}
+
+/// A piece of a snapshot file on its way to a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotChunk {
+    /// The group.
+    pub group: GroupId,
+    /// Its identity.
+    pub uid: GroupUid,
+    /// Addressee.
+    pub to: ReplicaId,
+    /// The file.
+    pub token: SnapshotToken,
+    /// Where the piece belongs.
+    pub offset: u64,
+    /// CRC-32 of `data`.
+    pub crc: u32,
+    /// The piece.
+    pub data: Bytes,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug)]
+pub enum Reply {
+    /// A command was applied.
+    Applied {
+        /// Where it stands in the log.
+        id: EntryId,
+        /// What the state machine said.
+        output: Bytes,
+    },
+    /// One value per key.
+    Values(Vec<Option<Bytes>>),
+    /// Pairs in the order asked for.
+    Pairs(Vec<KeyValue>),
+    /// The state machine's answer.
+    Answer(Bytes),
+    /// It is done.
+    Done,
+    /// The catalog's records; none if the asker's version is current.
+    Catalog(Vec<KeyValue>),
+    /// Where the next piece of the snapshot belongs; the file's size when all of it is there and verified.
+    ChunkTaken {
+        /// Byte offset.
+        next: u64,
+    },
+    /// It did not work out.
+    Failed(Error),
+}
