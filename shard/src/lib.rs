@@ -8,7 +8,12 @@
 compile_error!("Quorate quarantines a group by unwinding: build with panic = \"unwind\"");
 
 pub mod actor;
+pub mod catalog;
 pub mod core;
 pub mod error;
+pub mod registry;
+pub mod router;
+pub mod rpc;
 
 pub use error::{Error, LeaderHint, Result};
+pub use registry::Registry;

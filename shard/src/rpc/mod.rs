@@ -2,12 +2,15 @@
 //! transport.
 
 mod codec;
+mod serve;
 
 use bytes::Bytes;
 use quorate_storage::kv::KeyValue;
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{ConfChange, EntryId, GroupId, GroupUid, RangeEpoch, ReplicaId};
 use quorate_transport::RequestKind;
+
+pub use serve::{READ_ITEMS_MAX, serve};
 
 use crate::actor::ReadLevel;
 use crate::error::Error;
