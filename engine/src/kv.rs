@@ -1,0 +1,262 @@
+//! Key-value operations, routed by key.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use quorate_shard::actor::ReadLevel;
+use quorate_shard::router::{Router, Target};
+use quorate_shard::rpc::{Call, Reply, Scan};
+use quorate_storage::kv::{Condition, KeyValue, KvCommand, KvOutcome, Op};
+use quorate_storage::{EntryId, GroupId};
+
+use crate::error::{Error, Result};
+
+/// Most bytes of one page of a scan.
+const SCAN_PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// An atomic write to one group: all of it takes effect, or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    command: KvCommand,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key`.
+    #[must_use]
+    pub fn put(mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        self.command.ops.push(Op::Put(key.into(), value.into()));
+        self
+    }
+
+    /// Removes `key`.
+    #[must_use]
+    pub fn delete(mut self, key: impl Into<Bytes>) -> Self {
+        self.command.ops.push(Op::Delete(key.into()));
+        self
+    }
+
+    /// Takes effect only if `key` has `value` (`None`: is absent) before the first operation.
+    #[must_use]
+    pub fn only_if(mut self, key: impl Into<Bytes>, value: Option<Bytes>) -> Self {
+        self.command.conditions.push(match value {
+            Some(value) => Condition::Equals(key.into(), value),
+            None => Condition::Absent(key.into()),
+        });
+        self
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        let conditions = self.command.conditions.iter().map(|condition| match condition {
+            Condition::Equals(key, _) | Condition::Absent(key) | Condition::Present(key) => key,
+        });
+        conditions.chain(self.command.ops.iter().map(op_key))
+    }
+}
+
+/// How a write that was applied ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Where it stands in the group's log.
+    pub id: EntryId,
+    /// What it did.
+    pub outcome: KvOutcome,
+}
+
+impl Written {
+    /// Whether it took effect.
+    pub fn is_applied(&self) -> bool {
+        matches!(self.outcome, KvOutcome::Applied { .. })
+    }
+}
+
+/// What to scan.
+#[derive(Clone, Debug, Default)]
+pub struct ScanOptions {
+    /// First key.
+    pub start: Bytes,
+    /// First key behind the range; `None` for no end.
+    pub end: Option<Bytes>,
+    /// From the end towards the start.
+    pub reverse: bool,
+}
+
+/// Routed key-value access.
+#[derive(Clone, Debug)]
+pub(crate) struct Kv {
+    pub(crate) router: Router,
+}
+
+impl Kv {
+    pub(crate) async fn get(&self, key: Bytes, level: ReadLevel, timeout: Duration) -> Result<Option<Bytes>> {
+        let call = Call::Get { level, keys: vec![key.clone()] };
+        match self.router.call(Target::Key(key), call, timeout).await? {
+            Reply::Values(mut values) if values.len() == 1 => Ok(values.remove(0)),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    pub(crate) async fn get_many(
+        &self,
+        keys: &[Bytes],
+        level: ReadLevel,
+        timeout: Duration,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let parts = self.by_group(keys.iter())?;
+        let reads = parts.into_iter().map(|(_, places)| async move {
+            let wanted: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
+            let target = Target::Key(wanted[0].clone());
+            let call = Call::Get { level, keys: wanted };
+            match self.router.call(target, call, timeout).await? {
+                Reply::Values(values) if values.len() == places.len() => Ok((places, values)),
+                _ => Err(unexpected_reply()),
+            }
+        });
+        let mut answers = vec![None; keys.len()];
+        for (places, values) in try_join_all(reads).await? {
+            for (at, value) in places.into_iter().zip(values) {
+                answers[at] = value;
+            }
+        }
+        Ok(answers)
+    }
+
+    pub(crate) async fn write(&self, batch: WriteBatch, timeout: Duration) -> Result<Written> {
+        let mut keys = batch.keys();
+        let Some(key) = keys.next().cloned() else {
+            return Err(quorate_shard::Error::Invalid(quorate_storage::Error::Malformed { what: "empty batch" }).into());
+        };
+        let group = self.router.group_of(&key);
+        if keys.any(|other| self.router.group_of(other) != group) {
+            return Err(Error::CrossesGroups);
+        }
+        drop(keys);
+        self.command(Target::Key(key), &batch.command, timeout).await
+    }
+
+    /// Operations on any keys: atomic within each group, in parallel over groups. For each operation,
+    /// whether its key was there before.
+    pub(crate) async fn write_each(&self, ops: &[Op], timeout: Duration) -> Result<Vec<bool>> {
+        let parts = self.by_group(ops.iter().map(op_key))?;
+        let writes = parts.into_iter().map(|(_, places)| async move {
+            let command =
+                KvCommand { conditions: Vec::new(), ops: places.iter().map(|&at| ops[at].clone()).collect() };
+            let target = Target::Key(op_key(&command.ops[0]).clone());
+            match self.command(target, &command, timeout).await?.outcome {
+                KvOutcome::Applied { existed } if existed.len() == places.len() => Ok((places, existed)),
+                _ => Err(unexpected_reply()),
+            }
+        });
+        let mut existed = vec![false; ops.len()];
+        for (places, flags) in try_join_all(writes).await? {
+            for (at, flag) in places.into_iter().zip(flags) {
+                existed[at] = flag;
+            }
+        }
+        Ok(existed)
+    }
+
+    pub(crate) async fn command(&self, target: Target, command: &KvCommand, timeout: Duration) -> Result<Written> {
+        let body = command.encode().map_err(quorate_shard::Error::Invalid)?;
+        match self.router.call(target, Call::Propose(body), timeout).await? {
+            Reply::Applied { id, output } => Ok(Written { id, outcome: KvOutcome::decode(&output)? }),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// Up to `limit` pairs, group after group in key order. Each group's part is consistent in itself.
+    pub(crate) async fn scan(
+        &self,
+        options: &ScanOptions,
+        limit: usize,
+        level: ReadLevel,
+        timeout: Duration,
+    ) -> Result<Vec<KeyValue>> {
+        let catalog = self.router.catalog();
+        let touched = catalog.route_range(&options.start, options.end.as_deref());
+        let mut groups: Vec<_> = touched.map(|record| record.descriptor.clone()).collect();
+        if options.reverse {
+            groups.reverse();
+        }
+        let mut pairs = Vec::new();
+        for descriptor in groups {
+            let start = options.start.clone().max(descriptor.range.start.clone());
+            let end = match (&options.end, &descriptor.range.end) {
+                (Some(a), Some(b)) => Some(a.min(b).clone()),
+                (a, b) => a.as_ref().or(b.as_ref()).cloned(),
+            };
+            let range = ScanOptions { start, end, reverse: options.reverse };
+            self.scan_group(descriptor.group, range, limit, level, timeout, &mut pairs).await?;
+            if pairs.len() >= limit {
+                break;
+            }
+        }
+        Ok(pairs)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one page loop of scan, split out for length")]
+    async fn scan_group(
+        &self,
+        group: GroupId,
+        mut range: ScanOptions,
+        limit: usize,
+        level: ReadLevel,
+        timeout: Duration,
+        pairs: &mut Vec<KeyValue>,
+    ) -> Result<()> {
+        while pairs.len() < limit {
+            let scan = Scan {
+                start: range.start.clone(),
+                end: range.end.clone(),
+                reverse: range.reverse,
+                limit: limit - pairs.len(),
+                bytes_max: SCAN_PAGE_BYTES_MAX,
+            };
+            let reply = self.router.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
+            let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            if range.reverse {
+                range.end = Some(last.clone());
+            } else {
+                range.start = successor(last);
+            }
+            pairs.extend(page);
+        }
+        Ok(())
+    }
+
+    /// Positions of `keys` by the group that serves them.
+    fn by_group<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Result<BTreeMap<GroupId, Vec<usize>>> {
+        let catalog = self.router.catalog();
+        let mut parts: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+        for (at, key) in keys.enumerate() {
+            let record = catalog.route(key).ok_or(Error::NoRoute)?;
+            parts.entry(record.descriptor.group).or_default().push(at);
+        }
+        Ok(parts)
+    }
+}
+
+/// The first key behind `key`.
+fn successor(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
+fn op_key(op: &Op) -> &Bytes {
+    match op {
+        Op::Put(key, _) | Op::Delete(key) => key,
+    }
+}
+
+fn unexpected_reply() -> Error {
+    Error::Storage(quorate_storage::Error::Malformed { what: "reply: another kind than was asked for" })
+}
