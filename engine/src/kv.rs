@@ -221,12 +221,18 @@ impl Kv {
             let reply = self.router.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
             let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
             let Some((last, _)) = page.last() else { return Ok(()) };
+            let page_bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
+            // Neither limit cut the page: there is nothing behind it.
+            let is_last = page_bytes < SCAN_PAGE_BYTES_MAX && pairs.len() + page.len() < limit;
             if range.reverse {
                 range.end = Some(last.clone());
             } else {
                 range.start = successor(last);
             }
             pairs.extend(page);
+            if is_last {
+                break;
+            }
         }
         Ok(())
     }

@@ -115,6 +115,16 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// What a node believes before it has read any version: where the nodes it was configured with are,
+    /// and group 0.
+    pub fn unread(nodes: impl IntoIterator<Item = NodeRecord>, catalog_group: GroupDescriptor) -> Self {
+        Self {
+            nodes: nodes.into_iter().map(|node| (node.node, node)).collect(),
+            groups: BTreeMap::from([(CATALOG_GROUP, GroupRecord::new(catalog_group))]),
+            ..Self::default()
+        }
+    }
+
     /// The live group that serves `key`.
     pub fn route(&self, key: &[u8]) -> Option<&GroupRecord> {
         self.routes.find(key).and_then(|group| self.groups.get(&group))

@@ -77,7 +77,12 @@ impl Router {
         self.parts.catalog.load_full()
     }
 
-    /// The descriptor of the group that serves `key`, if one does.
+    /// The groups that run on this node.
+    pub fn registry(&self) -> &Registry {
+        &self.parts.registry
+    }
+
+    /// The group that serves `key`, if one does.
     pub fn group_of(&self, key: &[u8]) -> Option<GroupId> {
         self.parts.catalog.load().route(key).map(|record| record.descriptor.group)
     }

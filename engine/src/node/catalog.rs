@@ -1,0 +1,158 @@
+//! This node's copy of the catalog: how it is read, waited for and changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use quorate_shard::actor::ReadLevel;
+use quorate_shard::catalog::{CATALOG_END, CATALOG_GROUP, CATALOG_START, Catalog, CatalogEdit};
+use quorate_shard::router::{Router, Target};
+use quorate_shard::rpc::{self, Reply, Request};
+use quorate_storage::kv::{KeyValue, ScanRange};
+use quorate_telemetry::{Clock, Rng};
+use quorate_transport::{Lane, Transport};
+use tokio::sync::{Notify, watch};
+
+use crate::error::{Error, Result};
+use crate::kv::Kv;
+
+/// How long one question to another node's catalog may take.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Most records of a catalog.
+const RECORDS_MAX: usize = 1 << 20;
+
+/// The newest catalog this node knows.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogCopy {
+    pub(crate) current: Arc<ArcSwap<Catalog>>,
+    version: Arc<watch::Sender<Option<u64>>>,
+    /// Told when somebody found the copy to be old.
+    pub(crate) stale: Arc<Notify>,
+}
+
+impl CatalogCopy {
+    pub(crate) fn new(unread: Catalog) -> Self {
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(unread)),
+            version: Arc::new(watch::Sender::new(None)),
+            stale: Arc::new(Notify::new()),
+        }
+    }
+
+    pub(crate) fn load(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Takes a decoded catalog, unless it is older than what is there.
+    pub(crate) fn install(&self, catalog: Catalog) {
+        let version = catalog.version;
+        self.version.send_if_modified(|known| {
+            let newer = version > *known;
+            if newer {
+                self.current.store(Arc::new(catalog));
+                *known = version;
+            }
+            newer
+        });
+    }
+
+    /// Waits until `found` says something about the catalog.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        timeout: Duration,
+        mut found: impl FnMut(&Catalog) -> Option<T>,
+    ) -> Result<T> {
+        let mut versions = self.version.subscribe();
+        let wait = async {
+            loop {
+                if let Some(value) = found(&self.current.load()) {
+                    return value;
+                }
+                if versions.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout(timeout, wait).await.map_err(|_| quorate_shard::Error::DeadlineExceeded.into())
+    }
+
+    pub(crate) fn versions(&self) -> watch::Receiver<Option<u64>> {
+        self.version.subscribe()
+    }
+
+    /// Reads group 0's records from the replica on this node.
+    pub(crate) async fn read_local(&self, router: &Router) -> Result<()> {
+        let Some(handle) = router.registry().get(CATALOG_GROUP) else { return Ok(()) };
+        let pairs = handle.read_with(ReadLevel::Local, ASK_TIMEOUT, scan_catalog).await??;
+        if !pairs.is_empty() {
+            self.install(Catalog::decode(&pairs)?);
+        }
+        Ok(())
+    }
+
+    /// Asks a node that holds group 0.
+    pub(crate) async fn ask(&self, transport: &Transport, rng: &dyn Rng) -> Result<()> {
+        let catalog = self.load();
+        let Some(record) = catalog.groups.get(&CATALOG_GROUP) else { return Ok(()) };
+        let replicas = &record.descriptor.replicas;
+        let node = replicas[rng.below(replicas.len() as u64) as usize].node;
+        let request = Request::Catalog { have: catalog.version }.encode();
+        let Ok(body) = transport.request(node, rpc::KIND, request, Lane::Control, ASK_TIMEOUT).await else {
+            return Ok(());
+        };
+        if let Reply::Catalog(pairs) = Reply::decode(&body)?
+            && !pairs.is_empty()
+        {
+            self.install(Catalog::decode(&pairs)?);
+        }
+        Ok(())
+    }
+}
+
+/// All records of the catalog, for [`Request::Catalog`] and for this node itself.
+pub(crate) fn scan_catalog(
+    state: &dyn quorate_storage::state::StateReader,
+) -> quorate_storage::Result<Vec<KeyValue>> {
+    let kv = state.as_kv().ok_or(quorate_storage::Error::Malformed { what: "catalog: not a key-value group" })?;
+    let range = ScanRange { start: CATALOG_START, end: Some(CATALOG_END), reverse: false };
+    kv.scan(range, RECORDS_MAX, usize::MAX)
+}
+
+/// Changes the catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogWriter {
+    pub(crate) copy: CatalogCopy,
+    pub(crate) kv: Kv,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+}
+
+impl CatalogWriter {
+    /// Applies `change` to the newest version, again and again until nobody was faster. `change` answers
+    /// `None` if there is nothing to do (any more). On return this node's copy holds the change.
+    pub(crate) async fn update<T>(
+        &self,
+        timeout: Duration,
+        mut change: impl FnMut(&Catalog) -> Result<Option<(CatalogEdit, T)>>,
+    ) -> Result<Option<T>> {
+        let deadline = self.clock.monotonic() + timeout;
+        loop {
+            let base = self.copy.load();
+            let Some((edit, value)) = change(&base)? else { return Ok(None) };
+            let left = deadline.saturating_sub(self.clock.monotonic());
+            if left.is_zero() {
+                return Err(Error::CatalogContended);
+            }
+            let command = edit.into_command();
+            let written = self.kv.command(Target::Group(CATALOG_GROUP), &command, left).await?;
+            self.copy.stale.notify_one();
+            // Ours or another's: either way there is a newer version than `base` to wait for.
+            let base_version = base.version;
+            self.copy.wait_for(left, |now| (now.version > base_version).then_some(())).await?;
+            if written.is_applied() {
+                return Ok(Some(value));
+            }
+            tokio::time::sleep(Duration::from_micros(500 + self.rng.below(5_000))).await;
+        }
+    }
+}
