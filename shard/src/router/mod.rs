@@ -82,6 +82,15 @@ impl Router {
         &self.parts.registry
     }
 
+    /// The node that was last seen leading `group`.
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let local = self.parts.registry.get(group).and_then(|handle| {
+            let leader = handle.role().leader?;
+            handle.descriptor().replica(leader).map(|replica| replica.node)
+        });
+        local.or_else(|| self.leaders.get(group))
+    }
+
     /// The group that serves `key`, if one does.
     pub fn group_of(&self, key: &[u8]) -> Option<GroupId> {
         self.parts.catalog.load().route(key).map(|record| record.descriptor.group)

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::format::GroupDescriptorV1;
 use quorate_storage::{
-    ConfChange, ConfEpoch, EntryId, GroupId, GroupUid, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfChange, ConfEpoch, EntryId, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
 };
 use rkyv::rancor;
 
-use super::{Call, Reply, Request, Scan, SnapshotChunk};
+use super::{Call, Reply, Request, Scan};
 use crate::actor::ReadLevel;
 use crate::error::{Error, LeaderHint};
 
@@ -24,7 +23,6 @@ type Raw = Vec<u8>;
 enum RequestV1 {
     Group { group: u64, epoch: u64, call: CallV1 },
     Catalog { have: Option<u64> },
-    SnapshotChunk { group: u64, uid: [u8; 16], to: u64, token: TokenV1, offset: u64, crc: u32, data: Raw },
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -44,14 +42,6 @@ enum LevelV1 {
     Local,
 }
 
-#[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-struct TokenV1 {
-    term: u64,
-    index: u64,
-    bytes: u64,
-    crc: u32,
-}
-
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 enum ReplyV1 {
     Applied { term: u64, index: u64, output: Raw },
@@ -60,7 +50,6 @@ enum ReplyV1 {
     Answer(Raw),
     Done,
     Catalog(Vec<(Raw, Raw)>),
-    ChunkTaken { next: u64 },
     Failed(ErrorV1),
 }
 
@@ -91,15 +80,6 @@ impl Request {
                 RequestV1::Group { group: group.get(), epoch: epoch.get(), call: call.into() }
             }
             Self::Catalog { have } => RequestV1::Catalog { have: *have },
-            Self::SnapshotChunk(chunk) => RequestV1::SnapshotChunk {
-                group: chunk.group.get(),
-                uid: chunk.uid.0,
-                to: chunk.to.get(),
-                token: chunk.token.into(),
-                offset: chunk.offset,
-                crc: chunk.crc,
-                data: chunk.data.to_vec(),
-            },
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
     }
@@ -114,17 +94,6 @@ impl Request {
                 Self::Group { group: GroupId(group), epoch: RangeEpoch(epoch), call: call.try_into()? }
             }
             RequestV1::Catalog { have } => Self::Catalog { have },
-            RequestV1::SnapshotChunk { group, uid, to, token, offset, crc, data } => {
-                Self::SnapshotChunk(SnapshotChunk {
-                    group: GroupId(group),
-                    uid: GroupUid(uid),
-                    to: ReplicaId(to),
-                    token: token.into(),
-                    offset,
-                    crc,
-                    data: data.into(),
-                })
-            }
         })
     }
 }
@@ -143,7 +112,6 @@ impl Reply {
             Self::Answer(answer) => ReplyV1::Answer(answer.into()),
             Self::Done => ReplyV1::Done,
             Self::Catalog(pairs) => ReplyV1::Catalog(raw_pairs(pairs)),
-            Self::ChunkTaken { next } => ReplyV1::ChunkTaken { next },
             Self::Failed(error) => ReplyV1::Failed(error.into()),
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
@@ -166,7 +134,6 @@ impl Reply {
             ReplyV1::Answer(answer) => Self::Answer(answer.into()),
             ReplyV1::Done => Self::Done,
             ReplyV1::Catalog(pairs) => Self::Catalog(bytes_pairs(pairs)),
-            ReplyV1::ChunkTaken { next } => Self::ChunkTaken { next },
             ReplyV1::Failed(error) => Self::Failed(error.try_into()?),
         })
     }
@@ -241,22 +208,6 @@ impl From<LevelV1> for ReadLevel {
                 Self::BoundedStale { lag_max: Duration::from_millis(millis_max) }
             }
             LevelV1::Local => Self::Local,
-        }
-    }
-}
-
-impl From<SnapshotToken> for TokenV1 {
-    fn from(token: SnapshotToken) -> Self {
-        Self { term: token.id.term.get(), index: token.id.index.get(), bytes: token.bytes, crc: token.crc }
-    }
-}
-
-impl From<TokenV1> for SnapshotToken {
-    fn from(token: TokenV1) -> Self {
-        Self {
-            id: EntryId { term: Term(token.term), index: Index(token.index) },
-            bytes: token.bytes,
-            crc: token.crc,
         }
     }
 }

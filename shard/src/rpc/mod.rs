@@ -6,8 +6,7 @@ mod serve;
 
 use bytes::Bytes;
 use quorate_storage::kv::KeyValue;
-use quorate_storage::snapshot::SnapshotToken;
-use quorate_storage::{ConfChange, EntryId, GroupId, GroupUid, RangeEpoch, ReplicaId};
+use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
 use quorate_transport::RequestKind;
 
 pub use serve::{READ_ITEMS_MAX, serve};
@@ -16,7 +15,7 @@ use crate::actor::ReadLevel;
 use crate::error::Error;
 
 /// The transport's number for these requests.
-pub const KIND: RequestKind = RequestKind(1);
+pub const KIND: RequestKind = RequestKind(2);
 
 /// A request to the node that holds a replica of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +34,6 @@ pub enum Request {
         /// The version the asker holds.
         have: Option<u64>,
     },
-    /// A piece of a snapshot file.
-    SnapshotChunk(SnapshotChunk),
 }
 
 /// What a group is asked to do.
@@ -93,25 +90,6 @@ pub struct Scan {
     pub bytes_max: usize,
 }
 
-/// A piece of a snapshot file on its way to a replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotChunk {
-    /// The group.
-    pub group: GroupId,
-    /// Its identity.
-    pub uid: GroupUid,
-    /// Addressee.
-    pub to: ReplicaId,
-    /// The file.
-    pub token: SnapshotToken,
-    /// Where the piece belongs.
-    pub offset: u64,
-    /// CRC-32 of `data`.
-    pub crc: u32,
-    /// The piece.
-    pub data: Bytes,
-}
-
 /// The answer to a [`Request`].
 #[derive(Debug)]
 pub enum Reply {
@@ -132,11 +110,6 @@ pub enum Reply {
     Done,
     /// The catalog's records; none if the asker's version is current.
     Catalog(Vec<KeyValue>),
-    /// Where the next piece of the snapshot belongs; the file's size when all of it is there and verified.
-    ChunkTaken {
-        /// Byte offset.
-        next: u64,
-    },
     /// It did not work out.
     Failed(Error),
 }

@@ -1,0 +1,53 @@
+//! The five seams of a node, bundled: what production and a simulation put behind them.
+
+use std::sync::Arc;
+
+use quorate_shard::actor::GroupWorkers;
+use quorate_storage::disk::{Disk, RealDisk};
+use quorate_telemetry::clock::SystemClock;
+use quorate_telemetry::rng::SystemRng;
+use quorate_telemetry::workers::ThreadWorkers;
+use quorate_telemetry::{Clock, Rng};
+use quorate_transport::Net;
+use quorate_transport::net::TcpNet;
+
+use crate::config::Config;
+
+/// Threads that read state and old log entries.
+const READ_THREADS: usize = 2;
+/// Threads that open groups, write snapshots and compact stores.
+const BACKGROUND_THREADS: usize = 2;
+
+/// Everything through which a node touches the world.
+#[derive(Clone, Debug)]
+pub struct Seams {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// Connections.
+    pub net: Arc<dyn Net>,
+    /// Blocking work.
+    pub workers: GroupWorkers,
+}
+
+impl Seams {
+    /// The real world: system clock, TCP, the file system, and threads as `config` says.
+    pub fn production(config: &Config) -> Self {
+        let pool = |name: &str, threads| Arc::new(ThreadWorkers::new(name, threads));
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            rng: Arc::new(SystemRng::new()),
+            disk: Arc::new(RealDisk::new()),
+            net: Arc::new(TcpNet::new()),
+            workers: GroupWorkers {
+                log: pool("log", config.log_writers),
+                apply: pool("apply", config.appliers),
+                read: pool("read", READ_THREADS),
+                background: pool("background", BACKGROUND_THREADS),
+            },
+        }
+    }
+}
