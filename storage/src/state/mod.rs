@@ -4,6 +4,11 @@
 //! every entry moves the record, so the record is always what was applied; `apply` is a pure function of
 //! (state, commands); opening never scans the data.
 
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod format;
+mod record;
+
 use std::fmt;
 use std::sync::Arc;
 
