@@ -1,0 +1,111 @@
+//! One group, wherever it is led.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_shard::actor::{GroupStatus, ReadLevel};
+use quorate_shard::router::Target;
+use quorate_shard::rpc::{Call, Reply};
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, NodeId, ReplicaId};
+
+use crate::error::{Error, Result};
+use crate::membership;
+use crate::node::Core;
+
+/// An applied command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where it stands in the group's log.
+    pub id: EntryId,
+    /// What the state machine answered.
+    pub output: Bytes,
+}
+
+/// A handle to a group. Cheap to clone; needs no replica on this node.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub(crate) core: Arc<Core>,
+    pub(crate) id: GroupId,
+}
+
+impl Group {
+    /// Its id.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// What the catalog says of it; `None` if there is no such group.
+    pub fn descriptor(&self) -> Option<GroupDescriptor> {
+        self.core.copy.load().groups.get(&self.id).map(|record| record.descriptor.clone())
+    }
+
+    /// The state of the replica on this node, if there is one.
+    pub fn local_status(&self) -> Option<GroupStatus> {
+        self.core.registry.get(self.id).map(|handle| handle.status())
+    }
+
+    /// The node that leads it, as far as this node knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.core.router.leader_of(self.id)
+    }
+
+    /// Replicates `command` in the state machine's own language. When this returns it is durable on a quorum
+    /// and applied on the leader. Dropping the future does not take it back.
+    ///
+    /// # Errors
+    /// After [`Error::is_maybe_committed`] it may still be applied.
+    pub async fn propose(&self, command: impl Into<Bytes>) -> Result<Applied> {
+        match self.call(Call::Propose(command.into())).await? {
+            Reply::Applied { id, output } => Ok(Applied { id, output }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks the state machine in its own language.
+    pub async fn query(&self, query: impl Into<Bytes>, level: ReadLevel) -> Result<Bytes> {
+        match self.call(Call::Query { level, body: query.into() }).await? {
+            Reply::Answer(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Adds a replica on `node` that follows without a vote; it is seeded by a snapshot. Returns its id when
+    /// the group and the catalog know it.
+    pub async fn add_learner(&self, node: NodeId) -> Result<ReplicaId> {
+        membership::add_learner(&self.core, self.id, node, self.timeout()).await
+    }
+
+    /// Gives a learner a vote as soon as it has caught up.
+    pub async fn promote(&self, replica: ReplicaId) -> Result<()> {
+        membership::promote(&self.core, self.id, replica, self.timeout()).await
+    }
+
+    /// Takes a replica out of the group; its node deletes its data. A leader hands over first.
+    pub async fn remove(&self, replica: ReplicaId) -> Result<()> {
+        membership::remove(&self.core, self.id, replica, self.timeout()).await
+    }
+
+    /// Puts a new replica on `node` in the place of `old`. `old` keeps its vote until the new one has caught
+    /// up. Returns the new replica's id.
+    pub async fn replace_replica(&self, old: ReplicaId, node: NodeId) -> Result<ReplicaId> {
+        membership::replace_replica(&self.core, self.id, old, node, self.timeout()).await
+    }
+
+    /// Hands leadership to the voter `to`.
+    pub async fn transfer_leader(&self, to: ReplicaId) -> Result<()> {
+        membership::transfer(&self.core, self.id, to, self.timeout()).await
+    }
+
+    async fn call(&self, call: Call) -> Result<Reply> {
+        Ok(self.core.router.call(Target::Group(self.id), call, self.timeout()).await?)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.core.config.deadline
+    }
+}
+
+fn unexpected() -> Error {
+    Error::Storage(quorate_storage::Error::Malformed { what: "reply: another kind than was asked for" })
+}

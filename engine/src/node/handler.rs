@@ -1,0 +1,94 @@
+//! What arrives from other nodes, and where it goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_shard::Error;
+use quorate_shard::actor::{self, GroupHandle, ReadLevel};
+use quorate_shard::catalog::CATALOG_GROUP;
+use quorate_shard::registry::Registry;
+use quorate_shard::rpc::{self, Reply, Request};
+use quorate_storage::{GroupId, NodeId};
+use quorate_transport::{Handler, RaftMessage, RequestKind, Responder};
+
+use super::CatalogCopy;
+use super::catalog::scan_catalog;
+
+/// Hands messages to groups and requests to tasks of their own.
+#[derive(Debug)]
+pub(super) struct NodeHandler {
+    pub(super) registry: Arc<Registry>,
+    pub(super) copy: CatalogCopy,
+}
+
+impl Handler for NodeHandler {
+    fn raft(&self, from: NodeId, messages: Vec<RaftMessage>) {
+        let mut by_group: BTreeMap<GroupId, Vec<RaftMessage>> = BTreeMap::new();
+        for message in messages {
+            by_group.entry(message.group).or_default().push(message);
+        }
+        for (group, messages) in by_group {
+            if let Some(handle) = self.registry.get(group) {
+                handle.step(from, messages);
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        _from: NodeId,
+        kind: RequestKind,
+        body: Bytes,
+        deadline: Duration,
+        reply: Box<dyn Responder>,
+    ) {
+        match kind {
+            rpc::KIND => {
+                let (registry, copy) = (Arc::clone(&self.registry), self.copy.clone());
+                tokio::spawn(async move { reply.reply(answer(&registry, &copy, &body, deadline).await.encode()) });
+            }
+            actor::SNAPSHOT_CHUNK => {
+                let Some(handle) = actor::snapshot_group(&body).and_then(|group| self.registry.get(group)) else {
+                    return;
+                };
+                tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
+            }
+            // A kind of a newer release: dropping the responder answers busy.
+            _ => {}
+        }
+    }
+
+    fn unreachable(&self, _node: NodeId, dropped: &[RaftMessage]) {
+        for message in dropped {
+            if let Some(handle) = self.registry.get(message.group) {
+                handle.unreachable(message.to);
+            }
+        }
+    }
+}
+
+async fn answer(registry: &Registry, copy: &CatalogCopy, body: &[u8], deadline: Duration) -> Reply {
+    match Request::decode(body) {
+        Ok(Request::Group { group, epoch, call }) => match registry.get(group) {
+            Some(handle) => rpc::serve(&handle, epoch, call, deadline).await.unwrap_or_else(Reply::Failed),
+            None => Reply::Failed(Error::NoSuchGroup { group }),
+        },
+        Ok(Request::Catalog { have }) => catalog(registry, copy, have, deadline).await,
+        Err(malformed) => Reply::Failed(Error::Invalid(malformed)),
+    }
+}
+
+async fn catalog(registry: &Registry, copy: &CatalogCopy, have: Option<u64>, deadline: Duration) -> Reply {
+    if copy.load().version <= have {
+        return Reply::Catalog(Vec::new());
+    }
+    let read = |handle: GroupHandle| async move {
+        handle.read_with(ReadLevel::Local, deadline, scan_catalog).await?.map_err(Error::Read)
+    };
+    match registry.get(CATALOG_GROUP) {
+        Some(handle) => read(handle).await.map_or_else(Reply::Failed, Reply::Catalog),
+        None => Reply::Failed(Error::NoSuchGroup { group: CATALOG_GROUP }),
+    }
+}

@@ -1,0 +1,214 @@
+//! A node: one process's (or one embedder's) part of a cluster.
+
+mod bootstrap;
+mod catalog;
+mod handler;
+mod machines;
+mod open;
+mod outbound;
+mod reconcile;
+mod replicas;
+mod stop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorate_shard::actor::{GroupDeps, ReadLevel};
+use quorate_shard::catalog::Catalog;
+use quorate_shard::registry::Registry;
+use quorate_shard::router::Router;
+use quorate_storage::identity::DataDir;
+use quorate_storage::kv::{KeyValue, Op};
+use quorate_storage::{GroupId, KeyRange, NodeId};
+use quorate_transport::Transport;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::catalog::{CatalogCopy, CatalogWriter};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
+use crate::seams::Seams;
+
+/// What a node is made of; shared by its handles and its tasks.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) seams: Seams,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) router: Router,
+    pub(crate) copy: CatalogCopy,
+    pub(crate) catalog: CatalogWriter,
+    pub(crate) kv: Kv,
+    pub(crate) transport: Option<Transport>,
+    /// For user groups.
+    pub(crate) deps: GroupDeps,
+    /// For group 0, whose state machine is always the key-value one.
+    pub(crate) catalog_deps: GroupDeps,
+    /// Holds the directory lock for the life of the node.
+    pub(crate) data: DataDir,
+    /// Replicas whose directory is gone: they must be replaced.
+    pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
+    pub(crate) changed: Arc<Notify>,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: Mutex<JoinSet<()>>,
+}
+
+impl Core {
+    /// The monotonic time `timeout` from now.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Duration {
+        self.seams.clock.monotonic() + timeout
+    }
+
+    /// What is left until `deadline`.
+    pub(crate) fn left(&self, deadline: Duration) -> Result<Duration> {
+        deadline
+            .checked_sub(self.seams.clock.monotonic())
+            .filter(|left| !left.is_zero())
+            .ok_or(Error::Group(quorate_shard::Error::DeadlineExceeded))
+    }
+}
+
+/// A running node. Clones are handles to the same node; all operations may be called from any task.
+///
+/// Keys are routed to the group that serves them, wherever it is led. Operations without a timeout of their
+/// own end within [`Config::deadline`].
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Node {
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.core.config.node
+    }
+
+    /// A group, for what goes by group instead of by key. It need not have a replica here.
+    pub fn group(&self, id: GroupId) -> Group {
+        Group { core: Arc::clone(&self.core), id }
+    }
+
+    /// The groups the catalog knows, group 0 included, dropped ones not.
+    pub fn groups(&self) -> Vec<Group> {
+        let catalog = self.core.copy.load();
+        let live = catalog.groups.values().filter(|record| !record.dropped);
+        live.map(|record| self.group(record.descriptor.group)).collect()
+    }
+
+    /// The catalog as this node knows it now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.core.copy.load()
+    }
+
+    /// The group that serves `key`.
+    pub fn group_of(&self, key: &[u8]) -> Option<Group> {
+        self.core.router.group_of(key).map(|id| self.group(id))
+    }
+
+    /// The value of `key`. One round to a quorum for [`ReadLevel::Linearizable`], shared with concurrent
+    /// readers of the group.
+    ///
+    /// # Errors
+    /// [`Error::is_retryable`] tells whether to try again.
+    pub async fn get(&self, key: impl Into<Bytes>, level: ReadLevel) -> Result<Option<Bytes>> {
+        self.core.kv.get(key.into(), level, self.core.config.deadline).await
+    }
+
+    /// The values of `keys`, in their order; each group's part is consistent in itself, groups are asked in
+    /// parallel.
+    pub async fn get_many(&self, keys: &[Bytes], level: ReadLevel) -> Result<Vec<Option<Bytes>>> {
+        self.core.kv.get_many(keys, level, self.core.config.deadline).await
+    }
+
+    /// Sets `key`. When this returns, the write is durable on a quorum and applied on the leader.
+    ///
+    /// # Errors
+    /// After [`Error::is_maybe_committed`] the write may still take effect.
+    pub async fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Written> {
+        self.write(WriteBatch::new().put(key, value)).await
+    }
+
+    /// Removes `key`; durable like [`Node::put`].
+    pub async fn delete(&self, key: impl Into<Bytes>) -> Result<Written> {
+        self.write(WriteBatch::new().delete(key)).await
+    }
+
+    /// Sets `key` to `new` (`None`: removes it) if it has the value `expected` (`None`: is absent). Decided
+    /// at apply, in log order. [`Written::is_applied`] tells whether it took effect.
+    pub async fn compare_and_set(
+        &self,
+        key: impl Into<Bytes>,
+        expected: Option<Bytes>,
+        new: Option<Bytes>,
+    ) -> Result<Written> {
+        let key = key.into();
+        let batch = WriteBatch::new().only_if(key.clone(), expected);
+        self.write(match new {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        })
+        .await
+    }
+
+    /// Writes a batch: one log entry, all or nothing.
+    ///
+    /// # Errors
+    /// [`Error::CrossesGroups`] if its keys belong to different groups.
+    pub async fn write(&self, batch: WriteBatch) -> Result<Written> {
+        self.core.kv.write(batch, self.core.config.deadline).await
+    }
+
+    /// Operations on any keys: atomic within each group only, in parallel over groups. For each operation,
+    /// whether its key was there before. After an error some groups may have taken their part.
+    pub async fn write_each(&self, ops: &[Op]) -> Result<Vec<bool>> {
+        self.core.kv.write_each(ops, self.core.config.deadline).await
+    }
+
+    /// Up to `limit` pairs in key order (or against it). Each group's part is read in pages that are each
+    /// consistent in themselves.
+    pub async fn scan(&self, options: &ScanOptions, limit: usize, level: ReadLevel) -> Result<Vec<KeyValue>> {
+        self.core.kv.scan(options, limit, level, self.core.config.deadline).await
+    }
+
+    /// Creates a group for `range` on up to `replication` nodes and waits until it serves.
+    ///
+    /// # Errors
+    /// [`Error::RangeTaken`] if a live group serves part of the range.
+    pub async fn create_group(&self, range: KeyRange, replication: usize) -> Result<Group> {
+        let timeout = self.core.config.deadline;
+        let id = replicas::create_group(&self.core, &range, replication, timeout).await?;
+        Ok(self.group(id))
+    }
+
+    /// Drops a group and its data for ever. Returns when the catalog says so and the replica on this node,
+    /// if any, is gone; other nodes follow.
+    pub async fn drop_group(&self, id: GroupId) -> Result<()> {
+        replicas::drop_group(&self.core, id, self.core.config.deadline).await
+    }
+
+    /// Waits until every group with a replica here runs and knows its leader.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::DeadlineExceeded`] after `timeout`.
+    pub async fn ready(&self, timeout: Duration) -> Result<()> {
+        let wait = async {
+            while !self.readiness().is_ready() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(timeout, wait)
+            .await
+            .map_err(|_| Error::Group(quorate_shard::Error::DeadlineExceeded))
+    }
+
+    /// Stops: hands leaderships over, finishes what was accepted, checkpoints, marks a clean stop. No handle
+    /// of the node works afterwards. Takes up to 10 s. A second call returns at once.
+    pub async fn shutdown(&self) -> Result<()> {
+        stop::shutdown(&self.core).await
+    }
+}

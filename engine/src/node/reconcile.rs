@@ -1,0 +1,241 @@
+//! Makes this node be what the catalog says: replicas created, started and removed, descriptors published.
+//! Every step is idempotent; one that fails is tried again in the next round.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, ReplicaOrigin};
+use quorate_storage::{GroupDescriptor, GroupId, ReplicaId};
+
+use super::{Core, bootstrap, replicas};
+use crate::config::NodeAddress;
+use crate::error::Result;
+
+/// Pause between rounds while there is no catalog yet.
+const PAUSE_BOOTSTRAP: Duration = Duration::from_millis(10);
+/// Pause between rounds otherwise, unless something changes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one change of the catalog may take.
+const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs until the node stops.
+pub(super) async fn run(core: Arc<Core>, nodes: Vec<NodeAddress>) {
+    loop {
+        if let Err(error) = round(&core, &nodes).await {
+            tracing::debug!(node = core.config.node.get(), %error, "reconciling again");
+        }
+        let is_bootstrapped = core.copy.load().version.is_some();
+        let pause = if is_bootstrapped { PAUSE } else { PAUSE_BOOTSTRAP };
+        tokio::select! {
+            biased;
+            () = core.stopping.cancelled() => return,
+            () = core.changed.notified() => {}
+            () = core.copy.stale.notified() => refresh(&core).await,
+            () = tokio::time::sleep(pause) => refresh(&core).await,
+        }
+    }
+}
+
+/// Gets a newer catalog, if this node does not follow group 0's log itself.
+async fn refresh(core: &Core) {
+    if core.registry.get(CATALOG_GROUP).is_some() {
+        return;
+    }
+    if let Some(transport) = &core.transport
+        && let Err(error) = core.copy.ask(transport, core.seams.rng.as_ref()).await
+    {
+        tracing::warn!(node = core.config.node.get(), %error, "a catalog could not be read");
+    }
+}
+
+async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
+    let catalog = core.copy.load();
+    if catalog.version.is_none() {
+        return write_first_version(core, nodes).await;
+    }
+    register(core, &catalog).await?;
+    create_missing(core, &catalog).await?;
+    start_stopped(core, &catalog).await?;
+    remove_unwanted(core, &catalog).await?;
+    publish_descriptors(core, &catalog).await
+}
+
+async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
+    let leads = core.registry.get(CATALOG_GROUP).is_some_and(|handle| handle.role().is_serving);
+    if !leads {
+        return Ok(());
+    }
+    core.catalog
+        .update(CATALOG_TIMEOUT, |catalog| {
+            if catalog.version.is_some() {
+                return Ok(None);
+            }
+            let rng = core.seams.rng.as_ref();
+            let edit = bootstrap::first_version(core.config.cluster, nodes, &core.config.bootstrap, rng);
+            Ok(Some((edit, ())))
+        })
+        .await?;
+    core.changed.notify_one();
+    Ok(())
+}
+
+/// Binds this node's id to its data directory.
+async fn register(core: &Core, catalog: &Catalog) -> Result<()> {
+    let node = core.config.node;
+    let mine = core.data.incarnation();
+    match catalog.nodes.get(&node) {
+        Some(record) if record.incarnation.is_zero() => {}
+        Some(record) if record.incarnation != mine => {
+            tracing::error!(
+                node = node.get(),
+                registered = %record.incarnation,
+                here = %mine,
+                "this data directory is not the one the cluster knows: join under a new node id"
+            );
+            return Ok(());
+        }
+        _ => return Ok(()),
+    }
+    core.catalog
+        .update(CATALOG_TIMEOUT, |catalog| {
+            let Some(record) = catalog.nodes.get(&node).filter(|record| record.incarnation.is_zero()) else {
+                return Ok(None);
+            };
+            let mut record = record.clone();
+            record.incarnation = mine;
+            let mut edit = catalog.edit();
+            edit.put_node(&record);
+            Ok(Some((edit, ())))
+        })
+        .await?;
+    Ok(())
+}
+
+/// Creates the directories of replicas that were never here, and says so in the catalog: from then on a
+/// missing directory is a lost one.
+async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
+    let mut created: BTreeMap<GroupId, ReplicaOrigin> = BTreeMap::new();
+    for (group, record, origin) in wanted(core, catalog) {
+        let replica = origin.replica();
+        let marked = record.created.contains(&replica.replica);
+        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
+        match found {
+            Some(found) if found.replica == replica.replica => {
+                core.lost.lock().remove(&group);
+            }
+            // An older replica of this group is still here; it is removed first.
+            Some(_) => continue,
+            None if marked => {
+                if core.lost.lock().insert(group) {
+                    tracing::error!(group = group.get(), replica = replica.replica.get(), "the replica's directory is gone: replace the replica");
+                }
+                continue;
+            }
+            None => replicas::create(core, &record.birth, &origin).await?,
+        }
+        if !marked {
+            created.insert(group, origin);
+        }
+    }
+    if created.is_empty() {
+        return Ok(());
+    }
+    core.catalog
+        .update(CATALOG_TIMEOUT, |catalog| {
+            let mut edit = catalog.edit();
+            for (group, origin) in &created {
+                let Some(record) = catalog.groups.get(group) else { continue };
+                if record.created.contains(&origin.replica().replica) {
+                    continue;
+                }
+                let mut record = record.clone();
+                record.created.insert(origin.replica().replica);
+                edit.put_group(&record);
+            }
+            Ok((!edit.is_empty()).then_some((edit, ())))
+        })
+        .await?;
+    for (group, origin) in created {
+        let campaigns = first_of_birth(catalog.groups.get(&group)) == Some(origin.replica().replica);
+        replicas::start(core, group, campaigns).await?;
+    }
+    Ok(())
+}
+
+/// Starts replicas that are here but do not run.
+async fn start_stopped(core: &Core, catalog: &Catalog) -> Result<()> {
+    for (group, _, origin) in wanted(core, catalog) {
+        if core.registry.get(group).is_some() || core.lost.lock().contains(&group) {
+            continue;
+        }
+        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
+        if found.is_some_and(|found| found.replica == origin.replica().replica) {
+            replicas::start(core, group, false).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes replicas that the group has let go. A replica is only removed if this very version of the catalog
+/// is known to be newer than the replica: its id was handed out before.
+async fn remove_unwanted(core: &Core, catalog: &Catalog) -> Result<()> {
+    for (&group, handle) in core.registry.all().iter() {
+        let replica = handle.replica();
+        let record = catalog.groups.get(&group);
+        let is_wanted = record
+            .and_then(|record| record.replica_on(core.config.node))
+            .is_some_and(|origin| origin.replica().replica == replica);
+        if !is_wanted && replica < catalog.next_replica {
+            replicas::destroy(core, group).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A group's leader tells the catalog what the group has decided about itself.
+async fn publish_descriptors(core: &Core, catalog: &Catalog) -> Result<()> {
+    for (&group, handle) in core.registry.all().iter() {
+        if !handle.role().is_serving {
+            continue;
+        }
+        let own = handle.descriptor();
+        if is_newer(catalog.groups.get(&group), &own) {
+            core.catalog.update(CATALOG_TIMEOUT, |catalog| Ok(publish(catalog, &own))).await?;
+        }
+    }
+    Ok(())
+}
+
+fn publish(catalog: &Catalog, own: &GroupDescriptor) -> Option<(quorate_shard::catalog::CatalogEdit, ())> {
+    let record = catalog.groups.get(&own.group);
+    if !is_newer(record, own) {
+        return None;
+    }
+    let mut record = record?.clone();
+    record.descriptor = own.clone();
+    record.joining.retain(|joining| own.replica(joining.replica).is_none());
+    let mut edit = catalog.edit();
+    edit.put_group(&record);
+    Some((edit, ()))
+}
+
+fn is_newer(record: Option<&GroupRecord>, own: &GroupDescriptor) -> bool {
+    record.is_some_and(|record| {
+        !record.dropped
+            && (own.conf_epoch > record.descriptor.conf_epoch || own.range_epoch > record.descriptor.range_epoch)
+    })
+}
+
+fn wanted<'a>(
+    core: &'a Core,
+    catalog: &'a Catalog,
+) -> impl Iterator<Item = (GroupId, &'a GroupRecord, ReplicaOrigin)> {
+    catalog.groups.iter().filter_map(|(&group, record)| {
+        record.replica_on(core.config.node).map(|origin| (group, record, origin))
+    })
+}
+
+fn first_of_birth(record: Option<&GroupRecord>) -> Option<ReplicaId> {
+    record?.birth.replicas.first().map(|replica| replica.replica)
+}

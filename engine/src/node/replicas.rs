@@ -1,0 +1,112 @@
+//! Groups at run time: created, dropped, and each node's part of it.
+
+use std::time::Duration;
+
+use quorate_shard::actor::{
+    GroupHandle, ReadLevel, StartSpec, StopMode, create_joining, create_replica, start_group,
+};
+use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
+use quorate_storage::{GroupDescriptor, GroupId, KeyRange, NodeId};
+
+use super::bootstrap::{new_group, place};
+use super::{Core, catalog};
+use crate::error::{Error, Result};
+
+/// Puts a new group into the catalog and waits until it serves.
+pub(crate) async fn create_group(
+    core: &Core,
+    range: &KeyRange,
+    replication: usize,
+    timeout: Duration,
+) -> Result<GroupId> {
+    let deadline = core.deadline(timeout);
+    let created = core
+        .catalog
+        .update(timeout, |catalog| {
+            if let Some(taken) = catalog.route_range(&range.start, range.end.as_deref()).next() {
+                return Err(Error::RangeTaken(taken.descriptor.group));
+            }
+            let nodes: Vec<NodeId> = catalog.nodes.keys().copied().collect();
+            let mut edit = catalog.edit();
+            let placed = place(&nodes, catalog.groups.len(), replication.max(1));
+            let record = new_group(&mut edit, range.clone(), &placed, core.seams.rng.as_ref());
+            edit.put_group(&record);
+            Ok(Some((edit, record.descriptor.group)))
+        })
+        .await?;
+    let group = created.expect("creating a group always is a change");
+    let probe = quorate_shard::rpc::Call::Get { level: ReadLevel::Linearizable, keys: Vec::new() };
+    let target = quorate_shard::router::Target::Group(group);
+    core.router.call(target, probe, core.left(deadline)?).await?;
+    Ok(group)
+}
+
+/// Marks a group as dropped and waits until the replica here is gone.
+pub(crate) async fn drop_group(core: &Core, group: GroupId, timeout: Duration) -> Result<()> {
+    if group == CATALOG_GROUP {
+        return Err(Error::Group(quorate_shard::Error::ConfChangeRefused("group 0 cannot be dropped")));
+    }
+    let deadline = core.deadline(timeout);
+    core.catalog
+        .update(timeout, |catalog| {
+            let record = catalog.groups.get(&group);
+            let mut record =
+                record.ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))?.clone();
+            if record.dropped {
+                return Ok(None);
+            }
+            record.dropped = true;
+            let mut edit = catalog.edit();
+            edit.put_group(&record);
+            Ok(Some((edit, ())))
+        })
+        .await?;
+    while core.registry.get(group).is_some() {
+        core.left(deadline)?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Makes the directory of a replica: from the birth snapshot, or empty and waiting to be seeded. Durable on
+/// return.
+pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &ReplicaOrigin) -> Result<()> {
+    let deps = deps_of(core, birth.group);
+    let dir = core.data.group(birth.group).root().to_path_buf();
+    match origin {
+        ReplicaOrigin::Birth(replica) => create_replica(deps, dir, birth, *replica).await?,
+        ReplicaOrigin::Joining(replica) => create_joining(deps, dir, birth, *replica).await?,
+    }
+    Ok(())
+}
+
+/// Starts the replica whose directory is there.
+pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<GroupHandle> {
+    let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
+    let spec = StartSpec {
+        group,
+        dir: core.data.group(group).root().to_path_buf(),
+        config: super::open::group_config(&core.config),
+        campaigns_at_once,
+        listener,
+    };
+    let handle = start_group(deps_of(core, group).clone(), spec).await?;
+    core.registry.insert(group, handle.clone());
+    Ok(handle)
+}
+
+/// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.
+pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
+    if let Some(handle) = core.registry.get(group) {
+        core.registry.remove(group);
+        handle.stop(StopMode::Now).await;
+    }
+    let data = core.data.clone();
+    super::open::blocking(core, group, move || data.bury(group)).await??;
+    tracing::info!(group = group.get(), "replica removed");
+    Ok(())
+}
+
+fn deps_of(core: &Core, group: GroupId) -> &quorate_shard::actor::GroupDeps {
+    if group == CATALOG_GROUP { &core.catalog_deps } else { &core.deps }
+}

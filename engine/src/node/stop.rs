@@ -1,0 +1,50 @@
+//! A clean stop: leaderships handed over, accepted work finished, stores checkpointed, logs proven.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use quorate_shard::actor::StopMode;
+
+use super::Core;
+use crate::error::Result;
+
+/// For handing over all leaderships.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+/// For finishing what the groups have accepted.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn shutdown(core: &Core) -> Result<()> {
+    if core.stopping.is_cancelled() {
+        return Ok(());
+    }
+    core.stopping.cancel();
+    hand_over(core).await;
+    let groups = core.registry.all();
+    join_all(groups.values().map(|handle| handle.stop(StopMode::Graceful { deadline: DRAIN_TIMEOUT }))).await;
+    for &group in groups.keys() {
+        core.registry.remove(group);
+    }
+    if let Some(transport) = &core.transport {
+        transport.stop().await;
+    }
+    let mut tasks = std::mem::take(&mut *core.tasks.lock());
+    tasks.abort_all();
+    while tasks.join_next().await.is_some() {}
+    tracing::info!(node = core.config.node.get(), "stopped");
+    Ok(())
+}
+
+/// Every group led here is handed to another voter, so that its clients need not wait for an election.
+async fn hand_over(core: &Core) {
+    let groups = core.registry.all();
+    let transfers = groups.values().filter(|handle| handle.role().is_leader).map(|handle| async move {
+        let status = handle.status();
+        let others = status.descriptor.replicas.iter().filter(|replica| replica.replica != status.replica);
+        for to in others {
+            if handle.transfer_leader(to.replica, TRANSFER_TIMEOUT / 2).await.is_ok() {
+                break;
+            }
+        }
+    });
+    let _late = tokio::time::timeout(TRANSFER_TIMEOUT, join_all(transfers)).await;
+}
