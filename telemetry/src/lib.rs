@@ -7,6 +7,6 @@ pub mod clock;
 pub mod rng;
 pub mod workers;
 
-pub use clock::{BootId, Clock};
-pub use rng::Rng;
-pub use workers::{Job, Stopped, Workers};
+pub use clock::{BootId, Clock, SimClock, SystemClock};
+pub use rng::{Rng, SeededRng, SystemRng};
+pub use workers::{Job, SimWorkers, SimWorkersConfig, Stopped, ThreadWorkers, Workers};

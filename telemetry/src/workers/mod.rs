@@ -2,7 +2,14 @@
 //!
 //! In production: threads fed by channels. In a simulation: the simulation's own thread, in seeded order.
 
+pub mod conformance;
+mod sim;
+mod threads;
+
 use std::fmt;
+
+pub use self::sim::{SimWorkers, SimWorkersConfig};
+pub use self::threads::{SpawnError, ThreadWorkers};
 
 /// A piece of blocking work. It reports its result itself, through whatever it captured.
 pub type Job = Box<dyn FnOnce() + Send + 'static>;
@@ -23,4 +30,17 @@ pub trait Workers: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Stopped`] once the pool has been stopped: the job is dropped.
     fn submit(&self, key: u64, job: Job) -> Result<(), Stopped>;
+
+    /// Jobs accepted and not finished yet, running ones included.
+    ///
+    /// The default suits a pool that has run every job by the time `submit` returns.
+    fn depth(&self) -> usize {
+        0
+    }
+
+    /// Refuses further jobs and returns once every accepted one has run. Stopping twice does nothing more.
+    ///
+    /// Blocks: never to be called on a thread of the async runtime in production. The default suits a pool that
+    /// has run every job by the time `submit` returns and never refuses one.
+    fn stop(&self) {}
 }

@@ -1,7 +1,13 @@
 //! The `Rng` seam: every random choice of the workspace is drawn here, so one seed decides a simulation.
 
+mod seeded;
+mod system;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use self::seeded::SeededRng;
+pub use self::system::SystemRng;
 
 /// A source of random numbers. Not for keys: see the key provider for those.
 pub trait Rng: fmt::Debug + Send + Sync + 'static {

@@ -1,7 +1,13 @@
 //! The `Disk` seam: files, with explicit results of file *and directory* sync, preallocation and lock.
 //!
-//! Nothing else of ours reaches `std::fs`. Two implementations: the real one, and a simulated one that loses
-//! at a crash whatever was not synced.
+//! Nothing else of ours reaches `std::fs`. Two implementations: [`RealDisk`], and [`SimDisk`], which loses at a
+//! crash whatever was not synced. Both pass the tests in `tests.rs`.
+
+mod real;
+pub mod sim;
+
+pub use real::RealDisk;
+pub use sim::{CrashMode, SimDisk};
 
 use std::fmt;
 use std::io;
@@ -84,3 +90,6 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Bytes written to files so far. For metrics and benchmarks.
     fn bytes_written(&self) -> u64;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,16 @@
 //! The `Clock` seam: monotonic time, wall time and the identity of this boot.
 //!
-//! Waiting is not here: actors wait on tokio timers, which a simulation drives by virtual time.
+//! Waiting is not here: actors wait on tokio timers, which a simulation drives by virtual time. Both clocks take
+//! their monotonic time from tokio too, so a timer and a reading never disagree about what time it is.
+
+mod sim;
+mod system;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use self::sim::SimClock;
+pub use self::system::{BootIdError, SystemClock};
 
 /// The identity of one boot of the machine; a power cut is told from a process crash by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,269 @@
+//! The way to a group: cheap to clone, without type parameters, usable from any task.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::payload::{Payload, ProposalId, Tag};
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::state::StateReader;
+use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_transport::{RaftMessage, RaftMessageKind};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::actor::budget::Budget;
+use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
+use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
+use crate::actor::shared::{RETRY_AFTER, Shared, count};
+use crate::actor::spec::StateMachineFactory;
+use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::core::Role;
+use crate::error::{Error, Result};
+
+/// A handle of one group on this node.
+///
+/// Dropping a future never cancels what it asked for. Dropping the last handle stops the group as by
+/// [`StopMode::Now`].
+#[derive(Clone)]
+pub struct GroupHandle {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) requests: mpsc::UnboundedSender<Queued>,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) machines: Arc<dyn StateMachineFactory>,
+    pub(crate) command_bytes_max: u64,
+    pub(crate) backlog_bytes_max: u64,
+    /// Names this start of the actor in every proposal id.
+    pub(crate) stream: u64,
+    pub(crate) sequence: AtomicU64,
+}
+
+impl fmt::Debug for GroupHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupHandle").field("group", &self.inner.shared.group).finish_non_exhaustive()
+    }
+}
+
+impl GroupHandle {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Stands in for a group that could not be started: everything asked of it ends as
+    /// [`Error::Quarantined`] with `reason`.
+    pub fn quarantined(
+        status: GroupStatus,
+        reason: Arc<str>,
+        machines: Arc<dyn StateMachineFactory>,
+    ) -> Self {
+        let shared = Shared::new(status, Budget::new(1, 0), Budget::new(1, 0));
+        shared.set_lifecycle(Lifecycle::Quarantined(reason));
+        Self::new(Inner {
+            shared,
+            requests: mpsc::unbounded_channel().0,
+            events: mpsc::unbounded_channel().0,
+            machines,
+            command_bytes_max: u64::MAX,
+            backlog_bytes_max: 0,
+            stream: 0,
+            sequence: AtomicU64::new(0),
+        })
+    }
+
+    /// The group.
+    pub fn group(&self) -> GroupId {
+        self.inner.shared.group
+    }
+
+    /// Replicates a command. On `Ok` it is durable on a quorum and applied here. `range_epoch` is the epoch the
+    /// request was routed by. Costs one copy of `body`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a command the state machine would refuse; [`Error::StaleRange`] if the range has
+    /// changed; [`Error::Busy`] if the mailbox is full; [`Error::DeadlineExceeded`] and
+    /// [`Error::Indeterminate`] if it may still commit; see [`Error::is_retryable`].
+    pub async fn propose(&self, body: Bytes, range_epoch: RangeEpoch, deadline: Duration) -> Result<Applied> {
+        self.check_command(&body)?;
+        let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
+        let proposal = ProposalId { stream: self.inner.stream, sequence };
+        let payload = Payload { tag: Tag::Command, range_epoch, proposal, body }.encode();
+        let bytes = payload.len() as u64;
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Propose { payload, range_epoch, reply }, bytes)?;
+        self.answered(answer, deadline, true).await
+    }
+
+    /// Applied state that is as fresh as `level` says.
+    ///
+    /// # Errors
+    /// As [`GroupHandle::propose`]; a read never has an effect, so it may always be tried again.
+    pub async fn read(&self, level: ReadLevel, deadline: Duration) -> Result<ReadGuard> {
+        if level == ReadLevel::Local {
+            return self.read_local();
+        }
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Read { level, waiter: ReadWaiter::Guard(reply) }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
+    /// Runs `call` on a read worker, on state that is as fresh as `level` says. All reads that become ready
+    /// together run in one job.
+    ///
+    /// # Errors
+    /// As [`GroupHandle::read`].
+    pub async fn read_with<R, F>(&self, level: ReadLevel, deadline: Duration, call: F) -> Result<R>
+    where
+        F: FnOnce(&dyn StateReader) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let waiter = ReadWaiter::Work(Box::new(ReadCall { call, reply }));
+        self.request(Request::Read { level, waiter }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
+    /// Changes the membership, fenced by the conf epoch in `change`. On `Ok` the change is applied here, and the
+    /// descriptor is the one it led to.
+    ///
+    /// # Errors
+    /// [`Error::ConfChangePending`], [`Error::ConfEpochMismatch`], [`Error::ConfChangeRefused`],
+    /// [`Error::Lagging`], and those of [`GroupHandle::propose`].
+    pub async fn change_conf(&self, change: ConfChange, deadline: Duration) -> Result<GroupDescriptor> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::ChangeConf { change, reply }, 0)?;
+        self.answered(answer, deadline, true).await
+    }
+
+    /// Hands leadership to `to`. On `Ok` another replica leads.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], [`Error::Lagging`], [`Error::ConfChangeRefused`] if `to` has no vote, or
+    /// [`Error::DeadlineExceeded`].
+    pub async fn transfer_leader(&self, to: ReplicaId, deadline: Duration) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Transfer { to, reply }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
+    /// Publishes a snapshot of the applied state now. On `Ok` it is durable and recorded in the log.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if it could not be written; [`Error::Busy`] while one is being written.
+    pub async fn publish_snapshot(&self, deadline: Duration) -> Result<SnapshotToken> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::PublishSnapshot { reply }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
+    /// Gives messages of other replicas to the group. Never blocks; what finds no room is dropped and counted,
+    /// as raft allows.
+    pub fn step(&self, from: NodeId, messages: Vec<RaftMessage>) {
+        let shared = &self.inner.shared;
+        for message in messages {
+            let is_append = message.kind == RaftMessageKind::Append;
+            if is_append && shared.backlog_bytes() > self.inner.backlog_bytes_max {
+                count(&shared.counters.messages_refused);
+                continue;
+            }
+            let Some(permit) = shared.messages.admit(message_bytes(&message)) else { continue };
+            drop(self.inner.events.send(Event::Message { from, message: Box::new(message), permit }));
+        }
+    }
+
+    /// Takes the body of a [`crate::actor::SNAPSHOT_CHUNK`] request and gives the body of its reply. Returns once the
+    /// chunk is on disk.
+    pub async fn receive_snapshot(&self, from: NodeId, body: Bytes) -> Bytes {
+        let (reply, answer) = oneshot::channel();
+        drop(self.inner.events.send(Event::SnapshotChunk { from, body, reply }));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Tells the group that messages to `replica` were dropped. Never blocks.
+    pub fn unreachable(&self, replica: ReplicaId) {
+        drop(self.inner.events.send(Event::Unreachable(replica)));
+    }
+
+    /// Lets this replica campaign without waiting for its election timeout.
+    pub fn campaign(&self) {
+        drop(self.inner.events.send(Event::Campaign));
+    }
+
+    /// The group's state as of the actor's last batch. Costs a lock and a small copy.
+    pub fn status(&self) -> GroupStatus {
+        self.inner.shared.status()
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> ActorCounters {
+        self.inner.shared.counters()
+    }
+
+    /// Follows who leads.
+    pub fn watch_role(&self) -> watch::Receiver<Role> {
+        self.inner.shared.role.subscribe()
+    }
+
+    /// Follows the applied index.
+    pub fn watch_applied(&self) -> watch::Receiver<Index> {
+        self.inner.shared.applied.subscribe()
+    }
+
+    /// Stops the group; returns when its last disk write has ended and its files are closed. Further calls wait
+    /// for the same end.
+    pub async fn stop(&self, mode: StopMode) {
+        let (done, stopped) = oneshot::channel();
+        if self.inner.events.send(Event::Stop { mode, done }).is_ok() {
+            // Dropped unanswered means the actor has ended meanwhile: stopped as well.
+            drop(stopped.await);
+        }
+    }
+
+    fn read_local(&self) -> Result<ReadGuard> {
+        let shared = &self.inner.shared;
+        shared.check_running()?;
+        let applied = *shared.applied.borrow();
+        let reader = shared.reader().ok_or(Error::Stopped { group: shared.group })?;
+        count(&shared.counters.reads);
+        Ok(ReadGuard::new(reader, applied))
+    }
+
+    fn check_command(&self, body: &Bytes) -> Result<()> {
+        let (bytes, bytes_max) = (body.len() as u64, self.inner.command_bytes_max);
+        if bytes > bytes_max {
+            let what = "command";
+            return Err(Error::Invalid(quorate_storage::Error::TooLarge { what, bytes, bytes_max }));
+        }
+        self.inner.machines.check(body).map_err(Error::Invalid)
+    }
+
+    fn request(&self, request: Request, bytes: u64) -> Result<()> {
+        let shared = &self.inner.shared;
+        shared.check_running()?;
+        let group = shared.group;
+        let permit = shared.requests.admit(bytes).ok_or(Error::Busy { group, retry_after: RETRY_AFTER })?;
+        self.inner.requests.send(Queued { request, permit }).map_err(|_closed| shared.unanswered(false))
+    }
+
+    async fn answered<T>(
+        &self,
+        answer: oneshot::Receiver<Result<T>>,
+        deadline: Duration,
+        may_have_been_appended: bool,
+    ) -> Result<T> {
+        match tokio::time::timeout(deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_dropped)) => Err(self.inner.shared.unanswered(may_have_been_appended)),
+            Err(_elapsed) => Err(Error::DeadlineExceeded),
+        }
+    }
+}
+
+/// What a message takes of the mailbox's bytes.
+fn message_bytes(message: &RaftMessage) -> u64 {
+    message.entries.iter().map(|entry| entry.payload.len() as u64).sum()
+}

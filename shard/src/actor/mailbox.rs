@@ -1,0 +1,112 @@
+//! The actor's mailbox: two queues, so that messages and completions never wait behind client requests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::snapshot::{SnapshotLabel, SnapshotToken};
+use quorate_storage::{ConfChange, Entry, EntryId, GroupDescriptor, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_transport::RaftMessage;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actor::budget::Permit;
+use crate::actor::quarantine::Failure;
+use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::core::Fetch;
+use crate::error::Result;
+
+/// The result of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where it stands in the log.
+    pub id: EntryId,
+    /// What the state machine answered.
+    pub output: Bytes,
+}
+
+/// Answers a proposal, straight from the worker that applied it.
+pub(crate) type ProposalReply = oneshot::Sender<Result<Applied>>;
+
+/// What a client asks for. Bounded by the mailbox's budget.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Propose { payload: Bytes, range_epoch: RangeEpoch, reply: ProposalReply },
+    Read { level: ReadLevel, waiter: ReadWaiter },
+    ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
+    Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
+    PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+}
+
+/// A request and the room it takes.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) request: Request,
+    pub(crate) permit: Permit,
+}
+
+/// What happens to a group apart from requests. Only messages are budgeted: completions are bounded by the jobs
+/// that are in flight.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Message {
+        from: NodeId,
+        message: Box<RaftMessage>,
+        permit: Permit,
+    },
+    Unreachable(ReplicaId),
+    Campaign,
+    /// Everything up to `ready` is durable; `is_idle` if nothing else is queued.
+    Persisted {
+        ready: Option<u64>,
+        is_idle: bool,
+    },
+    Applied {
+        through: Index,
+    },
+    Fetched {
+        fetch: Fetch,
+        entries: Option<Vec<Entry>>,
+    },
+    SnapshotPublished(Result<Published, Failure>),
+    SnapshotChunk {
+        from: NodeId,
+        body: Bytes,
+        reply: oneshot::Sender<Bytes>,
+    },
+    SnapshotSent {
+        to: ReplicaId,
+        delivered: bool,
+    },
+    /// The log writer or the applier failed: the group is quarantined.
+    Failed(Failure),
+    Stop {
+        mode: StopMode,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A snapshot that stands, with what was compacted behind it.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) token: SnapshotToken,
+    pub(crate) label: Box<SnapshotLabel>,
+}
+
+/// How a group is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// Hands leadership over, finishes what was proposed, checkpoints the state and marks the log clean; what is
+    /// not done by the deadline is left as by [`StopMode::Now`].
+    Graceful {
+        /// For everything together.
+        deadline: Duration,
+    },
+    /// Finishes the disk writes in flight and nothing else, as after a crash.
+    Now,
+}
+
+/// The actor's end of the two queues.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) requests: mpsc::UnboundedReceiver<Queued>,
+}

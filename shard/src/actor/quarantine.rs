@@ -1,0 +1,64 @@
+//! Why a group was taken out of service.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use quorate_storage::Index;
+
+/// The first failure of a group: it is quarantined with it, and the node goes on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The log could not be written: nothing after it was acknowledged.
+    #[error("log write failed: {0}")]
+    Log(#[source] quorate_storage::Error),
+    /// The state machine answered with an error.
+    #[error("state machine failed at {through}: {cause}")]
+    Apply {
+        /// Last index of the batch.
+        through: Index,
+        /// Its error.
+        #[source]
+        cause: quorate_storage::Error,
+    },
+    /// A committed entry that cannot be understood: corruption, or an entry of a newer release.
+    #[error("entry {index} cannot be applied: {cause}")]
+    Entry {
+        /// The entry.
+        index: Index,
+        /// What is wrong with it.
+        #[source]
+        cause: quorate_storage::Error,
+    },
+    /// A received snapshot could not be restored.
+    #[error("restore of the snapshot at {index} failed: {cause}")]
+    Restore {
+        /// The snapshot's index.
+        index: Index,
+        /// The cause.
+        #[source]
+        cause: quorate_storage::Error,
+    },
+    /// A panic, caught.
+    #[error("panic in the {stage}: {message}")]
+    Panic {
+        /// Where it was caught: "core", "applier", …
+        stage: &'static str,
+        /// What it said.
+        message: Arc<str>,
+    },
+    /// The worker pool is gone, so nothing can be made durable any more.
+    #[error("the worker pool has stopped")]
+    WorkersStopped,
+}
+
+impl Failure {
+    /// A caught panic.
+    pub(crate) fn panic(stage: &'static str, payload: &(dyn Any + Send)) -> Self {
+        let message = payload
+            .downcast_ref::<&'static str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        Self::Panic { stage, message: Arc::from(message) }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the actor, its workers and its handles all look at. Locks here are held for a copy, never across the
+//! core, I/O or an await.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use quorate_storage::state::StateReader;
+use quorate_storage::{GroupId, Index};
+use tokio::sync::watch;
+
+use crate::actor::budget::Budget;
+use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::core::Role;
+use crate::error::{Error, Result};
+
+/// How long a refused caller is asked to wait.
+pub(crate) const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// State shared by a group's handles, actor and workers.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) group: GroupId,
+    pub(crate) requests: Arc<Budget>,
+    pub(crate) messages: Arc<Budget>,
+    pub(crate) role: watch::Sender<Role>,
+    pub(crate) applied: watch::Sender<Index>,
+    pub(crate) counters: Counters,
+    /// Bytes handed to the log writer and to the applier that they have not finished.
+    pub(crate) backlog: Arc<AtomicU64>,
+    lifecycle: RwLock<Lifecycle>,
+    status: Mutex<GroupStatus>,
+    reader: RwLock<Option<Arc<dyn StateReader>>>,
+}
+
+/// [`ActorCounters`] while they are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages_refused: AtomicU64,
+    pub(crate) read_barriers: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) duplicates_dropped: AtomicU64,
+    pub(crate) log_syncs: AtomicU64,
+    pub(crate) apply_batches: AtomicU64,
+    pub(crate) entries_applied: AtomicU64,
+    pub(crate) snapshots_published: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(status: GroupStatus, requests: Arc<Budget>, messages: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self {
+            group: status.group,
+            requests,
+            messages,
+            role: watch::Sender::new(status.role),
+            applied: watch::Sender::new(status.applied),
+            counters: Counters::default(),
+            backlog: Arc::default(),
+            lifecycle: RwLock::new(status.lifecycle.clone()),
+            status: Mutex::new(status),
+            reader: RwLock::new(None),
+        })
+    }
+
+    /// Bytes that the log writer and the applier still have to work off.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Refuses a request unless the group runs.
+    pub(crate) fn check_running(&self) -> Result<()> {
+        match &*self.lifecycle.read() {
+            Lifecycle::Running => Ok(()),
+            Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
+            Lifecycle::Quarantined(reason) => Err(self.quarantined(reason, false)),
+        }
+    }
+
+    /// The end of a request that was accepted and never answered.
+    pub(crate) fn unanswered(&self, may_have_been_appended: bool) -> Error {
+        match &*self.lifecycle.read() {
+            Lifecycle::Quarantined(reason) => self.quarantined(reason, may_have_been_appended),
+            _ if may_have_been_appended => Error::Indeterminate { group: self.group },
+            _ => Error::Stopped { group: self.group },
+        }
+    }
+
+    /// Moves on in life. A quarantine is final: its first reason stays.
+    pub(crate) fn set_lifecycle(&self, next: Lifecycle) {
+        let mut lifecycle = self.lifecycle.write();
+        if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
+            *lifecycle = next;
+        }
+    }
+
+    pub(crate) fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.read().clone()
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let mut status = self.status.lock().clone();
+        status.lifecycle = self.lifecycle();
+        status
+    }
+
+    pub(crate) fn update_status(&self, update: impl FnOnce(&mut GroupStatus)) {
+        update(&mut self.status.lock());
+    }
+
+    /// The applied state, unless the group never opened it.
+    pub(crate) fn reader(&self) -> Option<Arc<dyn StateReader>> {
+        self.reader.read().clone()
+    }
+
+    pub(crate) fn set_reader(&self, reader: Arc<dyn StateReader>) {
+        *self.reader.write() = Some(reader);
+    }
+
+    pub(crate) fn counters(&self) -> ActorCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ActorCounters {
+            requests_refused: self.requests.refused(),
+            messages_dropped: self.messages.refused() + get(&self.counters.messages_refused),
+            read_barriers: get(&self.counters.read_barriers),
+            reads: get(&self.counters.reads),
+            duplicates_dropped: get(&self.counters.duplicates_dropped),
+            log_syncs: get(&self.counters.log_syncs),
+            apply_batches: get(&self.counters.apply_batches),
+            entries_applied: get(&self.counters.entries_applied),
+            snapshots_published: get(&self.counters.snapshots_published),
+        }
+    }
+
+    fn quarantined(&self, reason: &Arc<str>, maybe_committed: bool) -> Error {
+        Error::Quarantined { group: self.group, reason: Arc::clone(reason), maybe_committed }
+    }
+}
+
+/// Counts one up, for a counter that nothing is ordered by.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,177 @@
+//! What a group is started with.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::disk::Disk;
+use quorate_storage::state::{StateMachine, StateReader};
+use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
+use quorate_telemetry::{Clock, Rng, Workers};
+
+use crate::actor::outbound::Outbound;
+
+/// What all groups of a node share.
+#[derive(Clone, Debug)]
+pub struct GroupDeps {
+    /// The node.
+    pub node: NodeId,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance. Each group draws from a stream of its own.
+    pub rng: Arc<dyn Rng>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+    /// Where blocking work runs.
+    pub workers: GroupWorkers,
+    /// The way to other nodes.
+    pub outbound: Arc<dyn Outbound>,
+    /// Makes the state machines.
+    pub machines: Arc<dyn StateMachineFactory>,
+}
+
+/// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
+#[derive(Clone, Debug)]
+pub struct GroupWorkers {
+    /// Log writes: short, synced.
+    pub log: Arc<dyn Workers>,
+    /// Applies and restores, keyed by group.
+    pub apply: Arc<dyn Workers>,
+    /// Reads of state and of old log entries.
+    pub read: Arc<dyn Workers>,
+    /// Opening, snapshots, and other long work.
+    pub background: Arc<dyn Workers>,
+}
+
+/// Makes the state machine of a group.
+pub trait StateMachineFactory: fmt::Debug + Send + Sync + 'static {
+    /// Opens the state in [`StateContext::dir`], or makes an empty one. Called on a worker; may block, must not
+    /// read the whole data.
+    ///
+    /// # Errors
+    /// The group's start then restores from its snapshot where the store can be rebuilt, or is refused.
+    fn open(&self, context: &StateContext) -> quorate_storage::Result<Box<dyn StateMachine>>;
+
+    /// The judgement of [`StateMachine::check`], without a state machine: run on the caller's task before a
+    /// command is proposed. Pure, cheap.
+    ///
+    /// # Errors
+    /// Whatever `apply` would halt on.
+    fn check(&self, body: &Bytes) -> quorate_storage::Result<()>;
+}
+
+/// Where a state machine lives and whose it is.
+#[derive(Clone, Debug)]
+pub struct StateContext {
+    /// The group.
+    pub group: GroupId,
+    /// The group's identity.
+    pub uid: GroupUid,
+    /// The replica's directory, to be stored in the applied record.
+    pub incarnation: Incarnation,
+    /// The state machine's own directory (it may not exist yet).
+    pub dir: PathBuf,
+}
+
+/// Told of every applied batch, on the apply worker, before its proposals are answered. Must be quick.
+pub trait AppliedListener: fmt::Debug + Send + Sync + 'static {
+    /// `reader` shows the state at `through` or later. Called once at start, then after each batch and restore.
+    fn applied(&self, through: Index, reader: &dyn StateReader);
+}
+
+/// How a group behaves. The defaults are those of a production node.
+#[derive(Clone, Debug)]
+pub struct GroupConfig {
+    /// One tick of raft's clock. 1 ms to 1 s.
+    pub tick: Duration,
+    /// Ticks between heartbeats. At least 1.
+    pub heartbeat_ticks: u32,
+    /// Fewest ticks without a leader before a campaign. More than `heartbeat_ticks`.
+    pub election_ticks_min: u32,
+    /// Most ticks without a leader before a campaign. More than `election_ticks_min`.
+    pub election_ticks_max: u32,
+    /// Requests (and, apart, messages) that may wait in the mailbox.
+    pub mailbox_inputs_max: u64,
+    /// Their bytes.
+    pub mailbox_bytes_max: u64,
+    /// Bytes queued for the log writer and the applier above which requests wait in the mailbox and appends of
+    /// a leader are dropped.
+    pub backlog_bytes_max: u64,
+    /// Largest command in bytes.
+    pub command_bytes_max: u64,
+    /// Bytes of payload after which an apply batch ends.
+    pub apply_bytes_max: u64,
+    /// Entries after which an apply batch ends.
+    pub apply_entries_max: usize,
+    /// How long the log must be idle before its tail is proven.
+    pub proof_delay: Duration,
+    /// When snapshots are taken, and what is kept.
+    pub snapshots: SnapshotConfig,
+}
+
+/// When snapshots are taken, and what is kept.
+#[derive(Clone, Debug)]
+pub struct SnapshotConfig {
+    /// A snapshot is due when the log since the last one has more bytes than this, or than half the newest
+    /// snapshot, whichever is more.
+    pub log_bytes_min: u64,
+    /// Also due after this many entries. For tests.
+    pub entries: Option<u64>,
+    /// Entries kept in the log behind the newest snapshot, for followers that lag a little.
+    pub trailing_entries: u64,
+    /// Snapshot files kept.
+    pub kept: usize,
+    /// Bytes of a file in one transfer request.
+    pub chunk_bytes: u32,
+    /// For a whole transfer.
+    pub send_deadline: Duration,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(50),
+            heartbeat_ticks: 2,
+            election_ticks_min: 10,
+            election_ticks_max: 20,
+            mailbox_inputs_max: 1_024,
+            mailbox_bytes_max: 4 << 20,
+            backlog_bytes_max: 32 << 20,
+            command_bytes_max: 9 << 20,
+            apply_bytes_max: 1 << 20,
+            apply_entries_max: 4_096,
+            proof_delay: Duration::from_millis(10),
+            snapshots: SnapshotConfig::default(),
+        }
+    }
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            log_bytes_min: 16 << 20,
+            entries: None,
+            trailing_entries: 4_096,
+            kept: 2,
+            chunk_bytes: 1 << 20,
+            send_deadline: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Which group to start.
+#[derive(Clone, Debug)]
+pub struct StartSpec {
+    /// The group.
+    pub group: GroupId,
+    /// The replica's directory: `<data>/groups/<group>`.
+    pub dir: PathBuf,
+    /// How it behaves.
+    pub config: GroupConfig,
+    /// Campaign at once: the first voter of a new group, so that it has a leader without waiting for a timeout.
+    pub campaigns_at_once: bool,
+    /// Told of every applied batch.
+    pub listener: Option<Arc<dyn AppliedListener>>,
+}

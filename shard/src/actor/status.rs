@@ -1,0 +1,74 @@
+//! What a group says of itself.
+
+use std::sync::Arc;
+
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, Incarnation, Index, NodeId, ReplicaId};
+
+use crate::core::Role;
+
+/// Whether a group serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// It takes part.
+    Running,
+    /// It finishes what it has and takes nothing new.
+    Stopping,
+    /// It was stopped.
+    Stopped,
+    /// A failure of its own stopped it; the reason says which. Its files are left as they were.
+    Quarantined(Arc<str>),
+}
+
+/// A group's state as of the last batch of its actor.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    /// The group.
+    pub group: GroupId,
+    /// This replica.
+    pub replica: ReplicaId,
+    /// This replica's directory.
+    pub incarnation: Incarnation,
+    /// The node it lives on.
+    pub node: NodeId,
+    /// Whether it serves.
+    pub lifecycle: Lifecycle,
+    /// Who leads, and in which term.
+    pub role: Role,
+    /// First index of the log. Invariant: `first <= applied + 1`.
+    pub first: Index,
+    /// Last index the state machine holds. Invariant: `applied <= commit <= last`.
+    pub applied: Index,
+    /// Last index known to be committed.
+    pub commit: Index,
+    /// Last index of the log.
+    pub last: Index,
+    /// The newest snapshot.
+    pub snapshot: Option<EntryId>,
+    /// The group's descriptor as of `applied`.
+    pub descriptor: Arc<GroupDescriptor>,
+    /// A log write has not returned for two election timeouts: the disk hangs.
+    pub is_log_stalled: bool,
+}
+
+/// Counters of a group's actor, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActorCounters {
+    /// Requests refused because the mailbox was full.
+    pub requests_refused: u64,
+    /// Messages of other replicas dropped because the mailbox was full, or from the wrong node.
+    pub messages_dropped: u64,
+    /// Linearizable barriers put through raft; reads that shared them are counted apart.
+    pub read_barriers: u64,
+    /// Reads served.
+    pub reads: u64,
+    /// Committed entries delivered at or below the applied index, and dropped. Always 0 unless raft errs.
+    pub duplicates_dropped: u64,
+    /// Syncs the log writer asked for.
+    pub log_syncs: u64,
+    /// Batches the state machine applied.
+    pub apply_batches: u64,
+    /// Entries the state machine applied (of every kind).
+    pub entries_applied: u64,
+    /// Snapshots published.
+    pub snapshots_published: u64,
+}
