@@ -1,1 +1,3 @@
-//! Stub.
+//! What the end-to-end, simulation and chaos tests share.
+
+pub mod sim;

@@ -10,6 +10,7 @@ mod handle;
 mod mailbox;
 mod outbound;
 pub(crate) mod quarantine;
+mod query;
 mod read;
 mod shared;
 mod spec;

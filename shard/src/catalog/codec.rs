@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use quorate_storage::kv::KeyValue;
-use quorate_storage::state::format::{GroupDescriptorV1, ReplicaDescriptorV1};
-use quorate_storage::{Error, GroupId, Incarnation, NodeId, ReplicaId, Result};
+use quorate_storage::{
+    Error, GroupDescriptor, GroupId, Incarnation, NodeId, ReplicaDescriptor, ReplicaId, Result,
+};
 use rkyv::rancor;
 
 use super::{Catalog, GroupRecord, NodeRecord};
@@ -37,12 +38,20 @@ struct NodeV1 {
     admin: Option<String>,
 }
 
+/// A replica, archived. Frozen: a change is a new type.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct ReplicaV1 {
+    replica: u64,
+    node: u64,
+    incarnation: [u8; 16],
+}
+
 /// A group, archived. Frozen: a change is a new type.
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 struct GroupV1 {
-    descriptor: GroupDescriptorV1,
-    birth: GroupDescriptorV1,
-    joining: Vec<ReplicaDescriptorV1>,
+    descriptor: Vec<u8>,
+    birth: Vec<u8>,
+    joining: Vec<ReplicaV1>,
     created: Vec<u64>,
     dropped: bool,
 }
@@ -82,9 +91,9 @@ pub(super) fn encode_node(record: &NodeRecord) -> Bytes {
 
 pub(super) fn encode_group(record: &GroupRecord) -> Bytes {
     encode(&GroupV1 {
-        descriptor: (&record.descriptor).into(),
-        birth: (&record.birth).into(),
-        joining: record.joining.iter().map(Into::into).collect(),
+        descriptor: record.descriptor.encode().into(),
+        birth: record.birth.encode().into(),
+        joining: record.joining.iter().map(encode_replica).collect(),
         created: record.created.iter().map(|id| id.get()).collect(),
         dropped: record.dropped,
     })
@@ -145,12 +154,28 @@ fn decode_group(value: &[u8]) -> Result<GroupRecord> {
     const BAD: Error = Error::Malformed { what: "catalog group record" };
     let group = rkyv::from_bytes::<GroupV1, rancor::Error>(value).map_err(|_| BAD)?;
     Ok(GroupRecord {
-        descriptor: group.descriptor.into(),
-        birth: group.birth.into(),
-        joining: group.joining.into_iter().map(Into::into).collect(),
+        descriptor: GroupDescriptor::decode(&group.descriptor)?,
+        birth: GroupDescriptor::decode(&group.birth)?,
+        joining: group.joining.iter().map(decode_replica).collect(),
         created: group.created.into_iter().map(ReplicaId).collect(),
         dropped: group.dropped,
     })
+}
+
+fn encode_replica(replica: &ReplicaDescriptor) -> ReplicaV1 {
+    ReplicaV1 {
+        replica: replica.replica.get(),
+        node: replica.node.get(),
+        incarnation: replica.incarnation.0,
+    }
+}
+
+fn decode_replica(form: &ReplicaV1) -> ReplicaDescriptor {
+    ReplicaDescriptor {
+        replica: ReplicaId(form.replica),
+        node: NodeId(form.node),
+        incarnation: Incarnation(form.incarnation),
+    }
 }
 
 fn number(value: &[u8]) -> Result<u64> {

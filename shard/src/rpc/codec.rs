@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::state::format::GroupDescriptorV1;
 use quorate_storage::{
-    ConfChange, ConfEpoch, EntryId, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
 };
 use rkyv::rancor;
 
@@ -63,7 +62,7 @@ enum ErrorV1 {
     NoSuchGroup { group: u64 },
     DeadlineExceeded,
     Indeterminate { group: u64 },
-    StaleRange { newer: GroupDescriptorV1 },
+    StaleRange { newer: Raw },
     ConfChangePending { group: u64 },
     ConfEpochMismatch { expected: u64, current: u64 },
     ConfChangeRefused,
@@ -231,7 +230,7 @@ impl From<Error> for ErrorV1 {
             Error::NoSuchGroup { group } => Self::NoSuchGroup { group: group.get() },
             Error::DeadlineExceeded => Self::DeadlineExceeded,
             Error::Indeterminate { group } => Self::Indeterminate { group: group.get() },
-            Error::StaleRange { newer } => Self::StaleRange { newer: newer.as_ref().into() },
+            Error::StaleRange { newer } => Self::StaleRange { newer: newer.encode().into() },
             Error::ConfChangePending { group } => Self::ConfChangePending { group: group.get() },
             Error::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: expected.get(), current: current.get() }
@@ -266,7 +265,7 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::NoSuchGroup { group } => Self::NoSuchGroup { group: GroupId(group) },
             ErrorV1::DeadlineExceeded => Self::DeadlineExceeded,
             ErrorV1::Indeterminate { group } => Self::Indeterminate { group: GroupId(group) },
-            ErrorV1::StaleRange { newer } => Self::StaleRange { newer: Box::new(newer.into()) },
+            ErrorV1::StaleRange { newer } => Self::StaleRange { newer: Box::new(GroupDescriptor::decode(&newer)?) },
             ErrorV1::ConfChangePending { group } => Self::ConfChangePending { group: GroupId(group) },
             ErrorV1::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: ConfEpoch(expected), current: ConfEpoch(current) }

@@ -56,6 +56,24 @@ pub(crate) struct AppliedRecordV1 {
     pub(crate) digest: [u8; 16],
 }
 
+impl GroupDescriptor {
+    /// The descriptor's bytes, for whatever carries one: the first archived form, without checksum.
+    pub fn encode(&self) -> Bytes {
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&GroupDescriptorV1::from(self));
+        Bytes::from_owner(bytes.expect("serializing into memory does not fail"))
+    }
+
+    /// Reads [`GroupDescriptor::encode`]'s bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        rkyv::from_bytes::<GroupDescriptorV1, rkyv::rancor::Error>(bytes)
+            .map_err(|_| Error::Malformed { what: "group descriptor" })?
+            .try_into()
+    }
+}
+
 impl From<&ConfState> for ConfStateV1 {
     fn from(conf_state: &ConfState) -> Self {
         let numbers = |set: &[ReplicaId]| set.iter().map(|id| id.get()).collect();
