@@ -87,6 +87,8 @@ pub struct Config {
     pub memtable_bytes: u64,
     /// Memory for cached blocks of the state stores. Default 32 MiB.
     pub cache_bytes: u64,
+    /// How long opening waits for leaders. Default 30 s.
+    pub ready_timeout: Duration,
     /// How long an operation without a deadline of its own may take. Default 5 s.
     pub deadline: Duration,
 }
@@ -107,6 +109,7 @@ impl Config {
             appliers: 2,
             memtable_bytes: 64 << 20,
             cache_bytes: 32 << 20,
+            ready_timeout: Duration::from_secs(30),
             deadline: Duration::from_secs(5),
         }
     }

@@ -1,5 +1,6 @@
 //! The five seams of a node, bundled: what production and a simulation put behind them.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use quorate_shard::actor::GroupWorkers;
@@ -7,11 +8,11 @@ use quorate_storage::disk::{Disk, RealDisk};
 use quorate_telemetry::clock::SystemClock;
 use quorate_telemetry::rng::SystemRng;
 use quorate_telemetry::workers::ThreadWorkers;
-use quorate_telemetry::{Clock, Rng};
-use quorate_transport::Net;
-use quorate_transport::net::TcpNet;
+use quorate_telemetry::{Clock, Rng, Workers};
+use quorate_transport::{Net, TcpNet};
 
 use crate::config::Config;
+use crate::error::{Error, Result};
 
 /// Threads that read state and old log entries.
 const READ_THREADS: usize = 2;
@@ -35,19 +36,28 @@ pub struct Seams {
 
 impl Seams {
     /// The real world: system clock, TCP, the file system, and threads as `config` says.
-    pub fn production(config: &Config) -> Self {
-        let pool = |name: &str, threads| Arc::new(ThreadWorkers::new(name, threads));
-        Self {
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the threads cannot be had.
+    pub fn production(config: &Config) -> Result<Self> {
+        Ok(Self {
             clock: Arc::new(SystemClock::new()),
             rng: Arc::new(SystemRng::new()),
             disk: Arc::new(RealDisk::new()),
-            net: Arc::new(TcpNet::new()),
+            net: Arc::new(TcpNet),
             workers: GroupWorkers {
-                log: pool("log", config.log_writers),
-                apply: pool("apply", config.appliers),
-                read: pool("read", READ_THREADS),
-                background: pool("background", BACKGROUND_THREADS),
+                log: pool("log", config.log_writers)?,
+                apply: pool("apply", config.appliers)?,
+                read: pool("read", READ_THREADS)?,
+                background: pool("background", BACKGROUND_THREADS)?,
             },
-        }
+        })
     }
+}
+
+fn pool(name: &str, threads: usize) -> Result<Arc<dyn Workers>> {
+    let refuse = |why| Error::Config { field: "threads", why };
+    let threads = NonZeroUsize::new(threads).ok_or_else(|| refuse("at least one thread of each kind is needed"))?;
+    let workers = ThreadWorkers::new(name, threads);
+    Ok(Arc::new(workers.map_err(|_| refuse("the system gives no more threads"))?))
 }
