@@ -1,3 +1,4 @@
 //! What the end-to-end, simulation and chaos tests share.
 
+pub mod process;
 pub mod sim;
