@@ -1,7 +1,9 @@
 //! The full stack on a simulated network, disk and clock: real actors, transport, log and snapshots.
 
+mod host;
 mod net;
 mod trace;
 
+pub use host::{NODES, SimHost, hosts};
 pub use net::TurmoilNet;
 pub use trace::Trace;
