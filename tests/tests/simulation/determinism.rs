@@ -120,7 +120,7 @@ async fn write(node: &Node, host: &'static str, journal: &Mutex<Journal>, trace:
         journal.next += 1;
         let sequence = journal.next;
         // The first byte decides the group: both get their share.
-        let key = format!("{}{host}-{}", if sequence % 2 == 0 { '\u{7f}' } else { 'a' }, sequence % KEYS);
+        let key = format!("{}{host}-{}", if sequence % 2 == 0 { 'é' } else { 'a' }, sequence % KEYS);
         journal.keys.entry(key.clone()).or_default().sent = sequence;
         (key, sequence)
     };
