@@ -13,9 +13,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::message::Lane;
 use crate::net::Connection;
 use crate::peers::Peers;
-use crate::wire::{
-    FrameKind, FrameReader, Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode, write_frame,
-};
+use crate::wire::{FrameKind, FrameReader, Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode, write_frame};
 
 /// Most bytes of a hello: until a node is known, nobody can make us hold more.
 const HELLO_BYTES_MAX: usize = 1 << 10;

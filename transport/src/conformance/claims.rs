@@ -370,11 +370,8 @@ async fn start_with(fixture: &dyn Fixture, change: impl FnOnce(&mut crate::Confi
 
 /// A message with something in every field.
 fn full_message() -> RaftMessage {
-    let replica = ReplicaDescriptor {
-        replica: ReplicaId(4),
-        node: NodeId(2),
-        incarnation: Incarnation([6; 16]),
-    };
+    let replica =
+        ReplicaDescriptor { replica: ReplicaId(4), node: NodeId(2), incarnation: Incarnation([6; 16]) };
     let descriptor = GroupDescriptor {
         group: GroupId(3),
         uid: GroupUid([3; 16]),
@@ -411,4 +408,3 @@ fn full_message() -> RaftMessage {
         ..append(u64::MAX - 1, 1_000)
     }
 }
-

@@ -106,11 +106,7 @@ impl Node {
 
 /// Who node `number` is.
 pub(crate) fn identity(number: u8) -> Identity {
-    Identity {
-        cluster: CLUSTER,
-        node: NodeId(number.into()),
-        incarnation: Incarnation([number; 16]),
-    }
+    Identity { cluster: CLUSTER, node: NodeId(number.into()), incarnation: Incarnation([number; 16]) }
 }
 
 /// Settings with short deadlines.

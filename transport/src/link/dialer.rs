@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, Result};
-use crate::handshake::{Established, Handshake};
+use crate::handshake::Established;
 use crate::link::Outbox;
 use crate::link::backoff::Backoff;
 use crate::link::outbox::{OutboxLimits, Rejected};
@@ -115,11 +115,7 @@ impl Dialer {
             .await
             .map_err(|_| Error::Deadline { what: "connection" })?
             .map_err(|source| Error::io("connect", source))?;
-        self.handshake(shared).dial(stream, self.node, self.lane).await
-    }
-
-    fn handshake<'a>(&self, shared: &'a Shared) -> Handshake<'a> {
-        shared.handshake()
+        shared.handshake().dial(stream, self.node, self.lane).await
     }
 
     async fn run_session(

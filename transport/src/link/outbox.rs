@@ -31,6 +31,7 @@ pub(crate) struct PendingRequest {
 
 /// Limits of one outbox; see [`crate::Config`].
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "each is the largest allowed of what its name says")]
 pub(crate) struct OutboxLimits {
     pub(crate) messages_max: usize,
     pub(crate) bytes_max: usize,
@@ -215,9 +216,7 @@ impl Outbox {
         let Some(in_flight) = self.state.lock().in_flight.remove(&reply.id) else { return false };
         let result = match reply.status {
             ReplyStatus::Done => Ok(reply.body),
-            ReplyStatus::Busy => {
-                Err(RequestError::Busy { node: self.node, retry_after: reply.retry_after })
-            }
+            ReplyStatus::Busy => Err(RequestError::Busy { node: self.node, retry_after: reply.retry_after }),
             ReplyStatus::Lost => Err(RequestError::NoReply(self.node)),
         };
         in_flight.end.send(result).is_ok()

@@ -28,15 +28,8 @@ pub(crate) enum FrameKind {
 }
 
 impl FrameKind {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Hello,
-        Self::HelloAck,
-        Self::Ping,
-        Self::Pong,
-        Self::RaftBatch,
-        Self::Request,
-        Self::Reply,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Hello, Self::HelloAck, Self::Ping, Self::Pong, Self::RaftBatch, Self::Request, Self::Reply];
 
     pub(crate) const fn code(self) -> u8 {
         self as u8
@@ -117,10 +110,7 @@ pub(crate) fn write_frame(buffer: &mut Vec<u8>, kind: FrameKind, body: impl FnOn
 
 /// Takes the first frame off `buffer`, or nothing if it has not arrived as a whole. The length is checked
 /// against `body_bytes_max` as soon as the header is there.
-pub(crate) fn take_frame(
-    buffer: &mut BytesMut,
-    body_bytes_max: usize,
-) -> Result<Option<Frame>, WireError> {
+pub(crate) fn take_frame(buffer: &mut BytesMut, body_bytes_max: usize) -> Result<Option<Frame>, WireError> {
     let Some(header) = peek_header(buffer, body_bytes_max)? else { return Ok(None) };
     if buffer.len() < HEADER_BYTES + header.body_bytes {
         return Ok(None);

@@ -13,7 +13,6 @@ use crate::wire::rkyv_forms::{access, archive_into};
 pub(crate) const PROTOCOL_VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
 
 const _: () = assert!(PROTOCOL_VERSIONS.min <= PROTOCOL_VERSIONS.max);
-const _: () = assert!(PROTOCOL_VERSIONS.max - PROTOCOL_VERSIONS.min <= 1);
 
 /// Form of a hello. Frozen for all protocol versions: it is read before one is agreed on.
 #[derive(Archive, Serialize)]
@@ -83,10 +82,7 @@ impl Hello {
     pub(crate) fn decode(body: &Bytes) -> Result<Self, WireError> {
         let form = access::<ArchivedHelloV1>(body, "hello")?;
         Ok(Self {
-            versions: VersionRange {
-                min: form.version_min.to_native(),
-                max: form.version_max.to_native(),
-            },
+            versions: VersionRange { min: form.version_min.to_native(), max: form.version_max.to_native() },
             lane: lane_from_code(form.lane)?,
             cluster: ClusterId(form.cluster),
             node: NodeId(form.node.to_native()),
@@ -163,10 +159,7 @@ impl HelloAck {
     pub(crate) fn decode(body: &Bytes) -> Result<Self, WireError> {
         let form = access::<ArchivedHelloAckV1>(body, "hello answer")?;
         Ok(Self {
-            versions: VersionRange {
-                min: form.version_min.to_native(),
-                max: form.version_max.to_native(),
-            },
+            versions: VersionRange { min: form.version_min.to_native(), max: form.version_max.to_native() },
             version: form.version.to_native(),
             refusal: RefusalCode::from_code(form.refusal),
             cluster: ClusterId(form.cluster),

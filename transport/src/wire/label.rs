@@ -135,8 +135,9 @@ impl ArchivedSnapshotLabelV1 {
 
 impl ArchivedConfStateV1 {
     fn to_conf_state(&self) -> ConfState {
-        let replicas =
-            |numbers: &ArchivedVec<u64_ule>| numbers.iter().map(|number| ReplicaId(number.to_native())).collect();
+        let replicas = |numbers: &ArchivedVec<u64_ule>| {
+            numbers.iter().map(|number| ReplicaId(number.to_native())).collect()
+        };
         ConfState {
             voters: replicas(&self.voters),
             voters_outgoing: replicas(&self.voters_outgoing),

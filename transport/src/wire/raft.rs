@@ -146,8 +146,7 @@ impl ArchivedEntryV1 {
         Ok(Entry {
             term: Term(self.term.to_native()),
             index: Index(self.index.to_native()),
-            kind: EntryKind::from_code(self.kind)
-                .ok_or(WireError::Malformed { what: "kind of an entry" })?,
+            kind: EntryKind::from_code(self.kind).ok_or(WireError::Malformed { what: "kind of an entry" })?,
             payload: share(body, &self.payload),
         })
     }

@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::Error;
-use crate::wire::frame::{self, Frame};
 use crate::wire::WireError;
+use crate::wire::frame::{self, Frame};
 
 /// Room made for a read when there is less than a quarter of it left.
 const READ_BYTES: usize = 64 * 1024;
