@@ -56,6 +56,7 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
     fn raft(&self, from: NodeId, messages: Vec<RaftMessage>);
 
     /// A request; `deadline` is what the caller still waits.
+    #[expect(clippy::too_many_arguments, reason = "five plain values of one arrival")]
     fn request(
         &self,
         from: NodeId,
@@ -65,6 +66,8 @@ pub trait Handler: fmt::Debug + Send + Sync + 'static {
         reply: Box<dyn Responder>,
     );
 
-    /// Messages to `node` were dropped: its queue is full, or it cannot be reached.
+    /// Messages to `node` were dropped: its queue is full, or it cannot be reached. Called on a task of the
+    /// transport, never from within a send. Their entries are taken out; of more than a thousand at a time
+    /// only the first are named.
     fn unreachable(&self, node: NodeId, dropped: &[RaftMessage]);
 }

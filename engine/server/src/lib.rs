@@ -1,1 +1,27 @@
-//! Stub.
+//! The Quorate server: the Redis protocol, the admin pages and the `quorate` command.
+//!
+//! The binary is one call to [`main`] with a [`Cluster`](dev::Cluster); everything else is here, so that tests run
+//! it in their own process. The frontends know the engine only as [`Backend`].
+
+pub mod admin;
+pub mod backend;
+pub mod cli;
+pub mod dev;
+pub mod exit;
+pub mod key;
+pub mod listen;
+mod logging;
+pub mod memory;
+pub mod options;
+pub mod resp;
+pub mod signals;
+
+pub use admin::AdminServer;
+pub use backend::{Backend, BackendError, BoxFuture, Check, InfoSection, Write};
+pub use cli::main;
+pub use dev::{Cluster, RunningCluster};
+pub use exit::StartError;
+pub use listen::ListenError;
+pub use memory::MemoryBackend;
+pub use options::{DevOptions, Store};
+pub use resp::{Limits, RespServer};

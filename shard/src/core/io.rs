@@ -16,10 +16,17 @@ pub struct Ticket(pub u64);
 pub enum Input {
     /// One tick of the group's logical clock.
     Tick,
-    /// A message of another replica. It passes the validation gate before raft sees it. A
-    /// [`quorate_transport::RaftMessageKind::Snapshot`] is given only after its body was received and
-    /// verified.
+    /// A message of another replica. It passes the validation gate before raft sees it. Not for
+    /// [`quorate_transport::RaftMessageKind::Snapshot`]: see [`Input::Snapshot`].
     Message(RaftMessage),
+    /// A message of kind [`quorate_transport::RaftMessageKind::Snapshot`], after its body was received and
+    /// verified against its label.
+    Snapshot {
+        /// The message; its label is that of the received file.
+        message: RaftMessage,
+        /// The received file.
+        token: SnapshotToken,
+    },
     /// An encoded payload to replicate.
     Propose {
         /// Answered by [`Output::replies`] if it fails, else through [`Committed::ticket`].
@@ -109,6 +116,38 @@ pub struct Output {
     pub fetches: Vec<Fetch>,
     /// The group's role, leader or term changed to this.
     pub role: Option<Role>,
+    /// A follower can only be helped by a snapshot that is newer than the published one (it was added later,
+    /// or the log no longer reaches back): publish one at this index or above. Repeated while it is needed.
+    pub snapshot_wanted: Option<Index>,
+    /// Proof that this replica's log cannot be right. The group is to be quarantined.
+    pub evidence: Option<Evidence>,
+}
+
+/// What a message of a rightful leader proves against this replica's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Evidence {
+    /// The leader has another entry where this replica has a committed one.
+    #[error("diverged at {index}: term {ours} is committed here, replica {from} has term {theirs}")]
+    Diverged {
+        /// Where.
+        index: Index,
+        /// Term of the entry here.
+        ours: Term,
+        /// Term of the leader's entry.
+        theirs: Term,
+        /// The leader.
+        from: ReplicaId,
+    },
+    /// This replica has acknowledged entries that it no longer has. It must rejoin as a new one.
+    #[error("log lost: replica {from} commits {commit}, the log ends at {last}")]
+    LogLost {
+        /// What the leader knows this replica to have.
+        commit: Index,
+        /// Where the log ends.
+        last: Index,
+        /// The leader.
+        from: ReplicaId,
+    },
 }
 
 /// Records to be made durable for one ready.

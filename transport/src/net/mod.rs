@@ -1,6 +1,10 @@
 //! The `Net` seam: byte streams between addresses. Production: TCP. Also: an in-memory network and, in the
 //! tests crate, the simulator's.
 
+mod memory;
+mod memory_stream;
+mod tcp;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -8,6 +12,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use memory::{MemoryNet, MemoryNetwork};
+pub use tcp::TcpNet;
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,155 @@
+//! The command line of `quorate`, and what happens around a command: logging, runtime, exit code.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dev::{self, Cluster, DataDir};
+use crate::exit::StartError;
+use crate::options::{DevOptions, Store};
+use crate::{exit, logging, signals};
+
+/// Embeddable multi-raft storage engine.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a whole cluster in this process, for development.
+    Dev(DevArgs),
+}
+
+/// Options of `quorate dev`. Node i, from 0, takes port + i of each listener, all on 127.0.0.1.
+#[derive(Debug, Args)]
+struct DevArgs {
+    /// Nodes, 1 to 9.
+    #[arg(long, default_value_t = 3)]
+    nodes: u16,
+    /// Raft groups that share the keys, 1 to 4096. Fixed for a data directory.
+    #[arg(long, default_value_t = 8)]
+    groups: u32,
+    /// Data directory. Without it: a fresh temporary one, removed at a clean stop.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// First port of the Redis protocol; 0 takes any free ports.
+    #[arg(long, default_value_t = 6380)]
+    resp_port: u16,
+    /// First port of the admin pages; 0 takes any free ports.
+    #[arg(long, default_value_t = 9180)]
+    admin_port: u16,
+    /// First port between nodes; 0 takes any free ports.
+    #[arg(long, default_value_t = 7380)]
+    peer_port: u16,
+    /// Store of the state machines.
+    #[arg(long, value_enum, default_value_t)]
+    store: Store,
+    /// Entries applied between two snapshots.
+    #[arg(long, hide = true)]
+    snapshot_entries: Option<u64>,
+}
+
+impl DevArgs {
+    fn options(self, data: PathBuf) -> DevOptions {
+        DevOptions {
+            nodes: self.nodes,
+            groups: self.groups,
+            data,
+            resp_port: self.resp_port,
+            admin_port: self.admin_port,
+            peer_port: self.peer_port,
+            store: self.store,
+            snapshot_entries: self.snapshot_entries,
+        }
+    }
+}
+
+/// Runs the command given on the command line over `cluster`; the whole of `main`.
+///
+/// Output for scripts goes to standard output, logs and errors to standard error. Exit codes: see [`exit`].
+pub fn main(cluster: &dyn Cluster) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, as successes.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
+        }
+    };
+    logging::install();
+    match run(cli, cluster) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "quorate: {error}");
+            ExitCode::from(&error)
+        }
+    }
+}
+
+fn run(cli: Cli, cluster: &dyn Cluster) -> Result<(), StartError> {
+    let Command::Dev(args) = cli.command;
+    let data = match args.data.clone() {
+        Some(path) => DataDir::Kept(path),
+        None => DataDir::temporary()?,
+    };
+    let options = args.options(data.path().to_path_buf());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Io { action: "start the runtime", source })?;
+    let result = runtime.block_on(async {
+        let signals = signals::listen()?;
+        dev::run(options, cluster, signals, &mut std::io::stdout()).await
+    });
+    // Whatever still runs after a timeout or a second signal is left behind.
+    runtime.shutdown_background();
+    if result.is_ok() {
+        data.remove_temporary();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<DevOptions, clap::Error> {
+        let args = ["quorate", "dev"].iter().chain(args);
+        let Command::Dev(dev) = Cli::try_parse_from(args)?.command;
+        let data = dev.data.clone().unwrap_or_default();
+        Ok(dev.options(data))
+    }
+
+    #[test]
+    fn dev_without_options_is_three_nodes_and_eight_groups() {
+        let options = parse(&[]).unwrap();
+        assert_eq!((options.nodes, options.groups), (3, 8));
+        assert_eq!((options.resp_port, options.admin_port, options.peer_port), (6380, 9180, 7380));
+        assert_eq!((options.store, options.snapshot_entries), (Store::Lsm, None));
+        assert!(options.check().is_ok());
+    }
+
+    #[test]
+    fn every_option_reaches_its_setting() {
+        let args = "--nodes 1 --groups 64 --data d --resp-port 1 --admin-port 2 --peer-port 3 --store sled \
+                    --snapshot-entries 9";
+        let options = parse(&args.split_whitespace().collect::<Vec<_>>()).unwrap();
+        let expected = DevOptions {
+            nodes: 1,
+            groups: 64,
+            data: PathBuf::from("d"),
+            resp_port: 1,
+            admin_port: 2,
+            peer_port: 3,
+            store: Store::Sled,
+            snapshot_entries: Some(9),
+        };
+        assert_eq!(options, expected);
+        assert!(parse(&["--store", "other"]).is_err() && parse(&["--nodes", "x"]).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! One client connection: a single task that reads, calls the backend, and writes. The thin shell around
+//! [`Splitter`] and [`Pipeline`].
+//!
+//! Everything is bounded by [`Limits`](super::Limits). A client is not read from while its requests in flight or
+//! its unsent replies are at their limit, and is disconnected when it takes no reply for too long.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::execute;
+use super::pipeline::{Answer, Call, Pipeline, Plan, Ticket};
+use super::reply;
+use super::server::Frontend;
+use super::splitter::Splitter;
+use crate::backend::{Backend, BoxFuture};
+
+/// Room made in the read buffer before each read.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A reply buffer that has grown beyond this is given back once it is empty.
+const REPLY_BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
+/// After a protocol error: how much more is read, and for how long, so that the error is not lost to a reset.
+const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// Why a connection ended before its client closed it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the client took no reply for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+/// What more may come from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// More requests.
+    Open,
+    /// Nothing; what has arrived is still carried out.
+    Ended,
+    /// Nothing is taken any more, only what was begun is finished.
+    Refused,
+}
+
+/// Serves `stream` until the client leaves, breaks the protocol or `stop` is cancelled.
+pub(super) async fn serve(
+    mut stream: TcpStream,
+    frontend: &Frontend,
+    stop: CancellationToken,
+) -> Result<(), ConnectionError> {
+    stream.set_nodelay(true)?;
+    let mut connection = Connection::new(frontend);
+    let (mut reader, mut writer) = stream.split();
+    connection.run(&mut reader, &mut writer, &stop).await?;
+    writer.shutdown().await?;
+    if connection.input == Input::Refused && !stop.is_cancelled() {
+        let _ = tokio::time::timeout(LINGER_MAX, discard(&mut reader)).await;
+    }
+    Ok(())
+}
+
+struct Connection<'a> {
+    frontend: &'a Frontend,
+    splitter: Splitter,
+    pipeline: Pipeline,
+    calls: FuturesUnordered<BoxFuture<'a, (Ticket, Answer)>>,
+    /// The next request, while it waits for one before it.
+    held: Option<(Plan, usize)>,
+    /// Whether the splitter has given out every complete request it holds.
+    is_exhausted: bool,
+    input: Input,
+    /// Encoded replies that are not sent yet.
+    out: BytesMut,
+    /// Since when the client has taken none of `out`.
+    stalled_since: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(frontend: &'a Frontend) -> Self {
+        Self {
+            frontend,
+            splitter: Splitter::new(frontend.limits),
+            pipeline: Pipeline::new(),
+            calls: FuturesUnordered::new(),
+            held: None,
+            is_exhausted: true,
+            input: Input::Open,
+            out: BytesMut::new(),
+            stalled_since: None,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        reader: &mut ReadHalf<'_>,
+        writer: &mut WriteHalf<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), ConnectionError> {
+        let stall_max = self.frontend.limits.write_stall_max;
+        let mut stopped = std::pin::pin!(stop.cancelled());
+        loop {
+            self.dispatch();
+            self.collect();
+            self.encode();
+            self.send(writer)?;
+            if self.is_finished() {
+                return Ok(());
+            }
+            if self.has_work() {
+                tokio::task::consume_budget().await;
+                continue;
+            }
+            let may_read = self.input == Input::Open && self.is_exhausted && self.may_dispatch();
+            tokio::select! {
+                biased;
+                () = &mut stopped, if self.input != Input::Refused => self.refuse_input(),
+                Some((ticket, answer)) = self.calls.next(), if !self.calls.is_empty() => {
+                    self.pipeline.complete(ticket, answer);
+                }
+                writable = writer.writable(), if !self.out.is_empty() => writable?,
+                received = read(reader, self.splitter.buffer_mut()), if may_read => {
+                    self.is_exhausted = false;
+                    if received? == 0 {
+                        self.input = Input::Ended;
+                    }
+                }
+                () = stall(self.stalled_since, stall_max) => return Err(ConnectionError::Stalled(stall_max)),
+            }
+        }
+    }
+
+    /// Admits requests as far as the limits and their order allow, and makes the calls they need.
+    fn dispatch(&mut self) {
+        let mut commands = 0;
+        while self.may_dispatch() {
+            let (plan, bytes) = match self.held.take() {
+                Some(held) => held,
+                None => match self.next_plan() {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
+            let is_last = matches!(plan, Plan::Close(_));
+            if let Err(plan) = self.pipeline.admit(plan, bytes) {
+                self.held = Some((plan, bytes));
+                break;
+            }
+            commands += 1;
+            if is_last {
+                self.refuse_input();
+            }
+        }
+        if commands == 0 {
+            return;
+        }
+        self.frontend.stats.commands_total.fetch_add(commands, Ordering::Relaxed);
+        let backend = self.frontend.backend.as_ref();
+        let value_bytes_max = self.frontend.limits.read_batch_bytes_max;
+        for (ticket, call) in self.pipeline.take_calls() {
+            self.calls.push(Box::pin(make_call(backend, ticket, call, value_bytes_max)));
+        }
+    }
+
+    fn next_plan(&mut self) -> Option<(Plan, usize)> {
+        match self.splitter.next_request() {
+            Ok(Some(request)) => Some((execute::plan(&request, self.frontend), request.bytes)),
+            Ok(None) => {
+                self.is_exhausted = true;
+                None
+            }
+            Err(error) => Some((Plan::Close(reply::error(&format!("ERR {error}"))), 0)),
+        }
+    }
+
+    fn may_dispatch(&self) -> bool {
+        let limits = &self.frontend.limits;
+        self.input != Input::Refused
+            && self.pipeline.len() < limits.commands_in_flight_max
+            && self.pipeline.bytes() < limits.command_bytes_in_flight_max
+            && self.calls.len() < limits.batches_in_flight_max
+            && self.out.len() < limits.reply_buffer_bytes
+    }
+
+    /// Takes every answer that is already there, so that their replies leave in one write.
+    fn collect(&mut self) {
+        while let Some(Some((ticket, answer))) = self.calls.next().now_or_never() {
+            self.pipeline.complete(ticket, answer);
+        }
+    }
+
+    fn encode(&mut self) {
+        while self.out.len() < self.frontend.limits.reply_buffer_bytes {
+            let Some(reply) = self.pipeline.next_reply() else { break };
+            reply::encode(&reply, &mut self.out);
+        }
+    }
+
+    fn send(&mut self, writer: &mut WriteHalf<'_>) -> Result<(), ConnectionError> {
+        while !self.out.is_empty() {
+            match writer.try_write(&self.out) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(sent) => {
+                    let _ = self.out.split_to(sent);
+                    self.stalled_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stalled_since.get_or_insert_with(Instant::now);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.out.capacity() > REPLY_BUFFER_KEPT_BYTES {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Whether another round would get further without waiting for anything.
+    fn has_work(&self) -> bool {
+        let can_admit = self.may_dispatch() && (!self.is_exhausted || self.held.is_some());
+        // A held request waits for a call: without one in flight it can go now.
+        can_admit && (self.held.is_none() || self.calls.is_empty())
+    }
+
+    fn is_finished(&self) -> bool {
+        let takes_nothing = match self.input {
+            Input::Open => false,
+            Input::Ended => self.is_exhausted && self.held.is_none(),
+            Input::Refused => true,
+        };
+        takes_nothing && self.pipeline.is_empty() && self.out.is_empty()
+    }
+
+    fn refuse_input(&mut self) {
+        self.input = Input::Refused;
+        self.held = None;
+    }
+}
+
+async fn make_call(
+    backend: &dyn Backend,
+    ticket: Ticket,
+    call: Call,
+    value_bytes_max: usize,
+) -> (Ticket, Answer) {
+    let answer = match call {
+        Call::Read(keys) => Answer::Values(backend.read(keys, value_bytes_max).await),
+        Call::Exists(keys) => Answer::Existed(backend.exists(keys).await),
+        Call::Write(writes) => Answer::Existed(backend.write(writes).await),
+    };
+    (ticket, answer)
+}
+
+async fn read(reader: &mut ReadHalf<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
+    buffer.reserve(READ_BYTES);
+    reader.read_buf(buffer).await
+}
+
+/// Ends when the client has taken nothing for `stall_max`.
+async fn stall(since: Option<Instant>, stall_max: Duration) {
+    match since {
+        Some(since) => tokio::time::sleep_until(since + stall_max).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads and forgets what the client still sends.
+async fn discard(reader: &mut ReadHalf<'_>) -> io::Result<()> {
+    let mut scratch = vec![0; READ_BYTES];
+    let mut discarded = 0;
+    while discarded < LINGER_BYTES_MAX {
+        match reader.read(&mut scratch).await? {
+            0 => return Ok(()),
+            bytes => discarded += bytes,
+        }
+    }
+    Ok(())
+}

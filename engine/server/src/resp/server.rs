@@ -1,0 +1,154 @@
+//! The listener of the Redis frontend: accepts connections up to the limit and stops gracefully.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::connection;
+use super::limits::Limits;
+use crate::backend::Backend;
+use crate::listen::{self, ListenError};
+
+/// Pause after a failed accept: out of file descriptors, it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long connections get to finish what is in flight, once told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Counters that `INFO` tells.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) connections: AtomicUsize,
+    pub(super) connections_total: AtomicU64,
+    pub(super) rejected_total: AtomicU64,
+    pub(super) commands_total: AtomicU64,
+}
+
+/// What all connections of one listener share.
+#[derive(Debug)]
+pub(super) struct Frontend {
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) limits: Limits,
+    pub(super) local_addr: SocketAddr,
+    pub(super) stats: Stats,
+}
+
+/// A bound listener that does not accept yet.
+#[derive(Debug)]
+pub struct RespServer {
+    listener: TcpListener,
+    frontend: Arc<Frontend>,
+}
+
+impl RespServer {
+    /// Binds `address`; port 0 takes any free port.
+    ///
+    /// # Errors
+    /// [`ListenError::NotLoopback`] for an address other machines can reach: the frontend has no
+    /// authentication. [`ListenError::Bind`] when the system refuses.
+    pub async fn bind(
+        address: SocketAddr,
+        backend: Arc<dyn Backend>,
+        limits: Limits,
+    ) -> Result<Self, ListenError> {
+        let (listener, local_addr) = listen::bind_loopback("RESP", address).await?;
+        let frontend = Frontend { backend, limits, local_addr, stats: Stats::default() };
+        Ok(Self { listener, frontend: Arc::new(frontend) })
+    }
+
+    /// Where clients connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.frontend.local_addr
+    }
+
+    /// Serves until `stop`. Then accepts nothing more, lets every connection finish the requests it has begun
+    /// (5 s at most), and returns when all are closed.
+    pub async fn serve(self, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(stream, peer, &stop, &mut connections),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        let drain = async {
+            while let Some(ended) = connections.join_next().await {
+                log_panic(ended);
+            }
+        };
+        if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+            tracing::warn!(connections = connections.len(), "closing connections that did not finish");
+            connections.shutdown().await;
+        }
+    }
+
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: &CancellationToken,
+        connections: &mut JoinSet<()>,
+    ) {
+        let stats = &self.frontend.stats;
+        if connections.len() >= self.frontend.limits.connections_max {
+            stats.rejected_total.fetch_add(1, Ordering::Relaxed);
+            // Fits into any socket buffer, so it does not have to be waited for.
+            let mut stream = stream;
+            connections.spawn(async move {
+                let refusal = stream.write_all(b"-ERR max number of clients reached\r\n");
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, refusal).await;
+            });
+            return;
+        }
+        stats.connections_total.fetch_add(1, Ordering::Relaxed);
+        let open = OpenConnection::new(&self.frontend);
+        let stop = stop.clone();
+        connections.spawn(async move {
+            if let Err(error) = connection::serve(stream, &open.frontend, stop).await {
+                tracing::debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct OpenConnection {
+    frontend: Arc<Frontend>,
+}
+
+impl OpenConnection {
+    fn new(frontend: &Arc<Frontend>) -> Self {
+        frontend.stats.connections.fetch_add(1, Ordering::Relaxed);
+        Self { frontend: Arc::clone(frontend) }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.frontend.stats.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A panic ends its connection only, but somebody has to look at it.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}

@@ -1,0 +1,12 @@
+//! The frontends over real loopback sockets, with a backend in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod admin;
+mod client;
+mod commands;
+mod dev;
+mod gated;
+mod malformed;
+mod pipelining;
+mod stopping;

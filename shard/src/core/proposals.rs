@@ -1,0 +1,65 @@
+//! Proposals between their call and their commit: who waits for which entry.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use quorate_storage::EntryId;
+
+use super::io::Ticket;
+
+/// An entry in the log that a caller waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) ticket: Ticket,
+    pub(super) id: EntryId,
+    pub(super) is_conf_change: bool,
+}
+
+/// Proposals by stage: *gathered* since the last ready, then *pending* in the log by ascending index.
+#[derive(Debug, Default)]
+pub(super) struct Proposals {
+    gathered: Vec<(Ticket, Bytes)>,
+    gathered_bytes: u64,
+    pending: VecDeque<Pending>,
+}
+
+impl Proposals {
+    /// Keeps a proposal for the next append.
+    pub(super) fn gather(&mut self, ticket: Ticket, payload: Bytes) {
+        self.gathered_bytes += payload.len() as u64;
+        self.gathered.push((ticket, payload));
+    }
+
+    /// Bytes of the gathered payloads; `None` if there are none.
+    pub(super) fn gathered_bytes(&self) -> Option<u64> {
+        (!self.gathered.is_empty()).then_some(self.gathered_bytes)
+    }
+
+    pub(super) fn take_gathered(&mut self) -> Vec<(Ticket, Bytes)> {
+        self.gathered_bytes = 0;
+        std::mem::take(&mut self.gathered)
+    }
+
+    /// Notes that an entry was appended for a caller.
+    pub(super) fn appended(&mut self, pending: Pending) {
+        let last = self.pending.back();
+        assert!(last.is_none_or(|last| last.id.index < pending.id.index), "appended twice: {pending:?}");
+        self.pending.push_back(pending);
+    }
+
+    /// Everyone who waits for an entry up to and including `id`'s index.
+    pub(super) fn take_through(&mut self, id: EntryId) -> impl Iterator<Item = Pending> + '_ {
+        let count = self.pending.partition_point(|pending| pending.id.index <= id.index);
+        self.pending.drain(..count)
+    }
+
+    /// Removes those whose fate `settled` decides; the rest stay.
+    pub(super) fn settle(&mut self, mut is_settled: impl FnMut(&Pending) -> bool) {
+        self.pending.retain(|pending| !is_settled(pending));
+    }
+
+    /// Whether someone waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.gathered.is_empty() && self.pending.is_empty()
+    }
+}

@@ -1,0 +1,187 @@
+//! A connection this node opened: writes the outbox, reads replies, pings.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::handshake::Established;
+use crate::link::{Outbox, Outgoing};
+use crate::message::{Lane, RaftMessage};
+use crate::net::Connection;
+use crate::stats::{Stats, add};
+use crate::wire::{CallReply, FrameKind, FrameReader, encode_batch, write_frame};
+
+/// About how many bytes one write carries. Larger messages go alone.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// A buffer that grew above this for a large message is given back.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(WRITE_BYTES <= BUFFER_BYTES_MAX);
+
+/// What a session works with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) outbox: &'a Outbox,
+    pub(crate) stats: &'a Stats,
+    /// Told to finish: write what waits, then end.
+    pub(crate) draining: &'a CancellationToken,
+    pub(crate) ping_interval: Duration,
+    pub(crate) silent_intervals_max: u32,
+    pub(crate) frame_bytes_max: usize,
+}
+
+impl Session<'_> {
+    /// Runs until the connection ends; `Ok` only after a drain.
+    pub(crate) async fn run(&self, connection: Established) -> Result<()> {
+        let Established { lane, reader, writer, .. } = connection;
+        let heard = AtomicU64::new(0);
+        tokio::select! {
+            biased;
+            end = self.read_replies(reader, &heard) => end,
+            end = self.write_outbox(writer) => end,
+            end = self.keep_alive(lane, &heard) => end,
+        }
+    }
+
+    async fn read_replies(
+        &self,
+        mut reader: FrameReader<ReadHalf<Box<dyn Connection>>>,
+        heard: &AtomicU64,
+    ) -> Result<()> {
+        loop {
+            while let Some(frame) = reader.take_buffered()? {
+                match frame.kind {
+                    FrameKind::Reply => self.complete(&frame.body)?,
+                    FrameKind::Pong if frame.body.is_empty() => {}
+                    kind => return Err(kind.unexpected().into()),
+                }
+            }
+            let bytes = reader.fill().await?;
+            heard.fetch_add(bytes as u64, Ordering::Relaxed);
+            add(&self.stats.bytes_received, bytes);
+        }
+    }
+
+    fn complete(&self, body: &Bytes) -> Result<()> {
+        if !self.outbox.complete(CallReply::decode(body)?) {
+            add(&self.stats.replies_late, 1);
+        }
+        Ok(())
+    }
+
+    async fn write_outbox(&self, mut writer: WriteHalf<Box<dyn Connection>>) -> Result<()> {
+        let mut buffer = Vec::new();
+        loop {
+            let outgoing = self.outbox.take(WRITE_BYTES);
+            if outgoing.is_empty() {
+                if self.draining.is_cancelled() {
+                    return writer.shutdown().await.map_err(|source| Error::io("close", source));
+                }
+                tokio::select! {
+                    biased;
+                    () = self.outbox.filled() => {}
+                    () = self.draining.cancelled() => {}
+                }
+                // Whoever else is about to send gets its messages into the same write.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            self.write(&mut writer, &mut buffer, outgoing).await?;
+        }
+    }
+
+    async fn write(
+        &self,
+        writer: &mut WriteHalf<Box<dyn Connection>>,
+        buffer: &mut Vec<u8>,
+        outgoing: Outgoing,
+    ) -> Result<()> {
+        buffer.clear();
+        if outgoing.ping {
+            write_frame(buffer, FrameKind::Ping, |_| {});
+        }
+        for request in &outgoing.requests {
+            write_frame(buffer, FrameKind::Request, |body| request.encode(body));
+        }
+        let mut unwritten = Unwritten { outbox: self.outbox, stats: self.stats, messages: outgoing.messages };
+        self.write_batches(buffer, &unwritten.messages);
+        let fail = |source| Error::io("write", source);
+        writer.write_all(buffer).await.map_err(fail)?;
+        writer.flush().await.map_err(fail)?;
+        let messages = std::mem::take(&mut unwritten.messages);
+        add(&self.stats.messages_sent, messages.len());
+        add(&self.stats.requests_sent, outgoing.requests.len());
+        add(&self.stats.writes, 1);
+        add(&self.stats.bytes_sent, buffer.len());
+        if buffer.capacity() > BUFFER_BYTES_MAX {
+            *buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// One frame for all messages, unless the cap asks for more.
+    fn write_batches(&self, buffer: &mut Vec<u8>, messages: &[RaftMessage]) {
+        let mut rest = messages;
+        while !rest.is_empty() {
+            let fitting = fitting(rest, self.frame_bytes_max);
+            let (batch, behind) = rest.split_at(fitting);
+            write_frame(buffer, FrameKind::RaftBatch, |body| encode_batch(batch, body));
+            add(&self.stats.batches_sent, 1);
+            rest = behind;
+        }
+    }
+
+    /// Pings on the control lane and watches that anything is heard. The bulk lane ends with the control
+    /// lane: behind its backlog a pong may take long.
+    async fn keep_alive(&self, lane: Lane, heard: &AtomicU64) -> Result<()> {
+        if lane != Lane::Control {
+            return std::future::pending().await;
+        }
+        let mut ticks = interval(self.ping_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent_intervals = 0;
+        let mut heard_before = u64::MAX;
+        loop {
+            ticks.tick().await;
+            let heard_now = heard.load(Ordering::Relaxed);
+            silent_intervals = if heard_now == heard_before { silent_intervals + 1 } else { 0 };
+            if silent_intervals >= self.silent_intervals_max {
+                return Err(Error::Silent);
+            }
+            heard_before = heard_now;
+            self.outbox.push_ping();
+        }
+    }
+}
+
+/// How many of the first messages fit one frame; at least one, which the outbox has checked alone.
+fn fitting(messages: &[RaftMessage], frame_bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&RaftMessage| {
+        bytes += crate::wire::message_bytes(message);
+        bytes <= frame_bytes_max
+    };
+    messages.iter().take_while(fits).count().max(1)
+}
+
+/// Messages taken from the outbox that may not have left: dropped, they are reported.
+#[derive(Debug)]
+struct Unwritten<'a> {
+    outbox: &'a Outbox,
+    stats: &'a Stats,
+    messages: Vec<RaftMessage>,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        if !self.messages.is_empty() {
+            add(&self.stats.messages_dropped, self.messages.len());
+            self.outbox.give_up(std::mem::take(&mut self.messages));
+        }
+    }
+}

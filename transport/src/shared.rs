@@ -1,0 +1,54 @@
+//! What all tasks of one transport have in common.
+
+use std::sync::Arc;
+
+use quorate_telemetry::Rng;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::handler::Handler;
+use crate::handshake::{Handshake, Identity};
+use crate::net::Net;
+use crate::peers::Peers;
+use crate::stats::Stats;
+
+/// Shared by the listener, the lanes and the connections.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) net: Arc<dyn Net>,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) stats: Arc<Stats>,
+    /// Finish: write what waits, take nothing new.
+    pub(crate) draining: CancellationToken,
+    /// End at once.
+    pub(crate) stopped: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn handshake(&self) -> Handshake<'_> {
+        Handshake {
+            identity: self.identity,
+            peers: &*self.peers,
+            deadline: self.config.handshake_timeout,
+            frame_bytes_max: self.config.frame_bytes_max,
+        }
+    }
+}
+
+/// Held by every task; when the last one is gone, who waits for them is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Alive {
+    _sender: mpsc::Sender<()>,
+}
+
+impl Alive {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<()>) {
+        let (sender, all_gone) = mpsc::channel(1);
+        (Self { _sender: sender }, all_gone)
+    }
+}
