@@ -43,10 +43,10 @@ pub struct RaftConfig {
     /// One tick. Default 50 ms.
     pub tick: Duration,
     /// Ticks between heartbeats. Default 2.
-    pub heartbeat_ticks: usize,
+    pub heartbeat_ticks: u32,
     /// Ticks without a leader before an election, at least. The timeout is drawn between this and twice
     /// this. Default 10.
-    pub election_ticks: usize,
+    pub election_ticks: u32,
 }
 
 /// When a group publishes a snapshot.

@@ -1,8 +1,5 @@
 //! What can go wrong at the node's door.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use quorate_storage::NodeId;
 
 /// Result with this crate's [`Error`].
@@ -20,14 +17,13 @@ pub enum Error {
     #[error(transparent)]
     Storage(#[from] quorate_storage::Error),
 
-    /// The listener could not be opened.
-    #[error("cannot listen on {addr}: {source}")]
-    Listen {
-        /// The address.
-        addr: SocketAddr,
-        /// The cause.
-        source: Arc<std::io::Error>,
-    },
+    /// The transport could not be started.
+    #[error(transparent)]
+    Transport(#[from] quorate_transport::Error),
+
+    /// A group could not be opened.
+    #[error(transparent)]
+    Start(#[from] quorate_shard::actor::StartError),
 
     /// A field of the configuration is out of bounds. Nothing was opened.
     #[error("config field {field}: {why}")]

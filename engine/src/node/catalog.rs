@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use quorate_shard::actor::ReadLevel;
+use quorate_shard::actor::AppliedListener;
 use quorate_shard::catalog::{CATALOG_END, CATALOG_GROUP, CATALOG_START, Catalog, CatalogEdit};
-use quorate_shard::router::{Router, Target};
+use quorate_shard::router::Target;
 use quorate_shard::rpc::{self, Reply, Request};
+use quorate_storage::Index;
 use quorate_storage::kv::{KeyValue, ScanRange};
+use quorate_storage::state::StateReader;
 use quorate_telemetry::{Clock, Rng};
 use quorate_transport::{Lane, Transport};
 use tokio::sync::{Notify, watch};
@@ -76,20 +78,6 @@ impl CatalogCopy {
         tokio::time::timeout(timeout, wait).await.map_err(|_| quorate_shard::Error::DeadlineExceeded.into())
     }
 
-    pub(crate) fn versions(&self) -> watch::Receiver<Option<u64>> {
-        self.version.subscribe()
-    }
-
-    /// Reads group 0's records from the replica on this node.
-    pub(crate) async fn read_local(&self, router: &Router) -> Result<()> {
-        let Some(handle) = router.registry().get(CATALOG_GROUP) else { return Ok(()) };
-        let pairs = handle.read_with(ReadLevel::Local, ASK_TIMEOUT, scan_catalog).await??;
-        if !pairs.is_empty() {
-            self.install(Catalog::decode(&pairs)?);
-        }
-        Ok(())
-    }
-
     /// Asks a node that holds group 0.
     pub(crate) async fn ask(&self, transport: &Transport, rng: &dyn Rng) -> Result<()> {
         let catalog = self.load();
@@ -110,9 +98,7 @@ impl CatalogCopy {
 }
 
 /// All records of the catalog, for [`Request::Catalog`] and for this node itself.
-pub(crate) fn scan_catalog(
-    state: &dyn quorate_storage::state::StateReader,
-) -> quorate_storage::Result<Vec<KeyValue>> {
+pub(crate) fn scan_catalog(state: &dyn StateReader) -> quorate_storage::Result<Vec<KeyValue>> {
     let kv = state.as_kv().ok_or(quorate_storage::Error::Malformed { what: "catalog: not a key-value group" })?;
     let range = ScanRange { start: CATALOG_START, end: Some(CATALOG_END), reverse: false };
     kv.scan(range, RECORDS_MAX, usize::MAX)
@@ -155,4 +141,29 @@ impl CatalogWriter {
             tokio::time::sleep(Duration::from_micros(500 + self.rng.below(5_000))).await;
         }
     }
+}
+
+/// Installs every new version of the catalog as soon as group 0's replica here has applied it.
+#[derive(Debug)]
+struct CatalogFollower {
+    copy: CatalogCopy,
+    changed: Arc<Notify>,
+}
+
+impl AppliedListener for CatalogFollower {
+    fn applied(&self, _through: Index, reader: &dyn StateReader) {
+        let before = self.copy.load().version;
+        match scan_catalog(reader).and_then(|pairs| Catalog::decode(&pairs)) {
+            Ok(catalog) => self.copy.install(catalog),
+            Err(error) => tracing::error!(%error, "the catalog cannot be read"),
+        }
+        if self.copy.load().version != before {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Follows group 0's log into `copy`, telling `changed` of each new version.
+pub(super) fn follower(copy: &CatalogCopy, changed: &Arc<Notify>) -> Arc<dyn AppliedListener> {
+    Arc::new(CatalogFollower { copy: copy.clone(), changed: Arc::clone(changed) })
 }

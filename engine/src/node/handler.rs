@@ -38,7 +38,7 @@ impl Handler for NodeHandler {
 
     fn request(
         &self,
-        _from: NodeId,
+        from: NodeId,
         kind: RequestKind,
         body: Bytes,
         deadline: Duration,
@@ -50,10 +50,10 @@ impl Handler for NodeHandler {
                 tokio::spawn(async move { reply.reply(answer(&registry, &copy, &body, deadline).await.encode()) });
             }
             actor::SNAPSHOT_CHUNK => {
-                let Some(handle) = actor::snapshot_group(&body).and_then(|group| self.registry.get(group)) else {
+                let Some(handle) = actor::snapshot_chunk_group(&body).and_then(|group| self.registry.get(group)) else {
                     return;
                 };
-                tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
+                tokio::spawn(async move { reply.reply(handle.receive_snapshot(from, body).await) });
             }
             // A kind of a newer release: dropping the responder answers busy.
             _ => {}

@@ -4,8 +4,10 @@ mod bootstrap;
 mod catalog;
 mod handler;
 mod machines;
-mod open;
+pub(crate) mod open;
 mod outbound;
+mod peers;
+mod readiness;
 mod reconcile;
 mod replicas;
 mod stop;
@@ -33,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
 use crate::seams::Seams;
+pub use readiness::{GroupReadiness, Readiness};
 
 /// What a node is made of; shared by its handles and its tasks.
 #[derive(Debug)]
@@ -44,11 +47,11 @@ pub(crate) struct Core {
     pub(crate) copy: CatalogCopy,
     pub(crate) catalog: CatalogWriter,
     pub(crate) kv: Kv,
-    pub(crate) transport: Option<Transport>,
+    pub(crate) transport: Transport,
     /// For user groups.
-    pub(crate) deps: GroupDeps,
+    pub(crate) deps: Arc<GroupDeps>,
     /// For group 0, whose state machine is always the key-value one.
-    pub(crate) catalog_deps: GroupDeps,
+    pub(crate) catalog_deps: Arc<GroupDeps>,
     /// Holds the directory lock for the life of the node.
     pub(crate) data: DataDir,
     /// Replicas whose directory is gone: they must be replaced.

@@ -8,17 +8,15 @@ use quorate_storage::NodeId;
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{Lane, RaftMessage, RequestError, RequestKind, Transport};
 
-/// Over the transport; a node without a listener has nobody to talk to.
+/// Over the transport.
 #[derive(Clone, Debug)]
 pub(super) struct NodeOutbound {
-    pub(super) transport: Option<Transport>,
+    pub(super) transport: Transport,
 }
 
 impl Outbound for NodeOutbound {
     fn send(&self, node: NodeId, message: RaftMessage) {
-        if let Some(transport) = &self.transport {
-            transport.send(node, message);
-        }
+        self.transport.send(node, message);
     }
 
     fn request(
@@ -30,10 +28,7 @@ impl Outbound for NodeOutbound {
     ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let transport = self.transport.clone();
         Box::pin(async move {
-            match transport {
-                Some(transport) => transport.request(node, kind, body, Lane::Bulk, deadline).await,
-                None => Err(RequestError::Unreachable(node)),
-            }
+            transport.request(node, kind, body, Lane::Bulk, deadline).await
         })
     }
 }

@@ -42,8 +42,7 @@ async fn refresh(core: &Core) {
     if core.registry.get(CATALOG_GROUP).is_some() {
         return;
     }
-    if let Some(transport) = &core.transport
-        && let Err(error) = core.copy.ask(transport, core.seams.rng.as_ref()).await
+    if let Err(error) = core.copy.ask(&core.transport, core.seams.rng.as_ref()).await
     {
         tracing::warn!(node = core.config.node.get(), %error, "a catalog could not be read");
     }

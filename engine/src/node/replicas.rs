@@ -1,12 +1,14 @@
 //! Groups at run time: created, dropped, and each node's part of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_shard::actor::{
-    GroupHandle, ReadLevel, StartSpec, StopMode, create_joining, create_replica, start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode, create_group as create_replica,
+    start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
-use quorate_storage::{GroupDescriptor, GroupId, KeyRange, NodeId};
+use quorate_storage::{ConfState, GroupDescriptor, GroupId, KeyRange, NodeId};
 
 use super::bootstrap::{new_group, place};
 use super::{Core, catalog};
@@ -71,13 +73,19 @@ pub(crate) async fn drop_group(core: &Core, group: GroupId, timeout: Duration) -
 /// Makes the directory of a replica: from the birth snapshot, or empty and waiting to be seeded. Durable on
 /// return.
 pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &ReplicaOrigin) -> Result<()> {
-    let deps = deps_of(core, birth.group);
-    let dir = core.data.group(birth.group).root().to_path_buf();
-    match origin {
-        ReplicaOrigin::Birth(replica) => create_replica(deps, dir, birth, *replica).await?,
-        ReplicaOrigin::Joining(replica) => create_joining(deps, dir, birth, *replica).await?,
-    }
-    Ok(())
+    let voters = birth.replicas.iter().map(|replica| replica.replica).collect();
+    let replica = origin.replica();
+    let spec = CreateSpec {
+        descriptor: birth.clone(),
+        replica: replica.replica,
+        incarnation: replica.incarnation,
+        dir: core.data.group(birth.group).root().to_path_buf(),
+        birth: match origin {
+            ReplicaOrigin::Birth(_) => Birth::Founding(ConfState::of_voters(voters)),
+            ReplicaOrigin::Joining(_) => Birth::Joining,
+        },
+    };
+    Ok(create_replica(Arc::clone(deps_of(core, birth.group)), spec).await?)
 }
 
 /// Starts the replica whose directory is there.
@@ -90,7 +98,7 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
         campaigns_at_once,
         listener,
     };
-    let handle = start_group(deps_of(core, group).clone(), spec).await?;
+    let handle = start_group(Arc::clone(deps_of(core, group)), spec).await?;
     core.registry.insert(group, handle.clone());
     Ok(handle)
 }
@@ -107,6 +115,6 @@ pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
     Ok(())
 }
 
-fn deps_of(core: &Core, group: GroupId) -> &quorate_shard::actor::GroupDeps {
+fn deps_of(core: &Core, group: GroupId) -> &Arc<GroupDeps> {
     if group == CATALOG_GROUP { &core.catalog_deps } else { &core.deps }
 }

@@ -24,9 +24,7 @@ pub(super) async fn shutdown(core: &Core) -> Result<()> {
     for &group in groups.keys() {
         core.registry.remove(group);
     }
-    if let Some(transport) = &core.transport {
-        transport.stop().await;
-    }
+    core.transport.stop().await;
     let mut tasks = std::mem::take(&mut *core.tasks.lock());
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}

@@ -44,8 +44,8 @@ pub struct RouterParts {
     pub catalog: Arc<ArcSwap<Catalog>>,
     /// The groups that run here.
     pub registry: Arc<Registry>,
-    /// The way to other nodes; none on a node that has no listener.
-    pub transport: Option<Transport>,
+    /// The way to other nodes.
+    pub transport: Transport,
     /// Deadlines run on this clock.
     pub clock: Arc<dyn Clock>,
     /// Jitter comes from here.
@@ -205,10 +205,9 @@ impl Router {
 
     async fn ask(&self, node: NodeId, route: &Route, call: Call, left: Duration) -> Result<Reply> {
         let group = route.descriptor.group;
-        let Some(transport) = &self.parts.transport else { return Err(Error::NoSuchGroup { group }) };
         let is_write = call.is_write();
         let request = Request::Group { group, epoch: route.descriptor.range_epoch, call }.encode();
-        match transport.request(node, rpc::KIND, request, Lane::Control, left).await {
+        match self.parts.transport.request(node, rpc::KIND, request, Lane::Control, left).await {
             Ok(body) => match Reply::decode(&body) {
                 Ok(Reply::Failed(error)) => Err(error),
                 Ok(reply) => Ok(reply),

@@ -1,0 +1,201 @@
+//! Opening a node, from the directory lock to the first round of reconciling.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
+use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
+use quorate_shard::registry::Registry;
+use quorate_shard::router::{Router, RouterParts};
+use quorate_storage::identity::DataDir;
+use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
+use quorate_telemetry::Workers;
+use quorate_transport::{Handler, Identity, Parts, Transport};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::handler::NodeHandler;
+use super::machines::KvMachines;
+use super::outbound::NodeOutbound;
+use super::peers::CatalogPeers;
+use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, reconcile, replicas};
+use crate::config::{Config, NodeAddress};
+use crate::error::{Error, Result};
+use crate::kv::Kv;
+use crate::seams::Seams;
+
+/// An address of a node nobody connects to.
+const NOWHERE: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Opens a node: on return its listener is open, its directory locked, and its groups are being opened.
+pub(crate) async fn open(
+    config: Config,
+    seams: Seams,
+    machines: Option<Arc<dyn StateMachineFactory>>,
+) -> Result<Node> {
+    let nodes = initial_nodes(&config);
+    let catalog_group = bootstrap::catalog_descriptor(config.cluster, &nodes);
+    let data = open_data_dir(&config, &seams).await?;
+    let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
+    let registry = Arc::new(Registry::default());
+    let handler = Arc::new(NodeHandler { registry: Arc::clone(&registry), copy: copy.clone() });
+    let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
+    let router = Router::new(RouterParts {
+        node: config.node,
+        catalog: Arc::clone(&copy.current),
+        registry: Arc::clone(&registry),
+        transport: transport.clone(),
+        clock: Arc::clone(&seams.clock),
+        rng: seams.rng.stream(0x0a),
+        catalog_stale: Arc::clone(&copy.stale),
+    });
+    let kv = Kv { router: router.clone() };
+    let catalog = CatalogWriter {
+        copy: copy.clone(),
+        kv: kv.clone(),
+        clock: Arc::clone(&seams.clock),
+        rng: seams.rng.stream(0x0b),
+    };
+    let kv_machines: Arc<dyn StateMachineFactory> = Arc::new(KvMachines::new(&config, &seams)?);
+    let outbound = Arc::new(NodeOutbound { transport: transport.clone() });
+    let deps = |machines| {
+        Arc::new(GroupDeps {
+            node: config.node,
+            clock: Arc::clone(&seams.clock),
+            rng: seams.rng.stream(0x0c),
+            disk: Arc::clone(&seams.disk),
+            workers: seams.workers.clone(),
+            outbound: Arc::clone(&outbound) as Arc<dyn actor::Outbound>,
+            machines,
+        })
+    };
+    let core = Arc::new(Core {
+        catalog_deps: deps(Arc::clone(&kv_machines)),
+        deps: deps(machines.unwrap_or(kv_machines)),
+        config,
+        seams,
+        registry,
+        router,
+        copy,
+        catalog,
+        kv,
+        transport,
+        data,
+        lost: Mutex::default(),
+        changed: Arc::new(Notify::new()),
+        stopping: CancellationToken::new(),
+        tasks: Mutex::new(JoinSet::new()),
+    });
+    open_groups(&core, &catalog_group).await?;
+    core.tasks.lock().spawn(reconcile::run(Arc::clone(&core), nodes));
+    Ok(Node { core })
+}
+
+/// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.
+async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
+    let found = core.data.groups()?;
+    if let Some(replica) = catalog_group.replica_on(core.config.node)
+        && !found.contains(&CATALOG_GROUP)
+    {
+        let mut replica = *replica;
+        replica.incarnation = Incarnation(core.seams.rng.next_id());
+        replicas::create(core, catalog_group, &ReplicaOrigin::Birth(replica)).await?;
+        let is_first = catalog_group.replicas.first().is_some_and(|first| first.replica == replica.replica);
+        replicas::start(core, CATALOG_GROUP, is_first).await?;
+    } else if found.contains(&CATALOG_GROUP) {
+        replicas::start(core, CATALOG_GROUP, false).await?;
+    }
+    let mut opening = core.tasks.lock();
+    for group in found.into_iter().filter(|&group| group != CATALOG_GROUP) {
+        let core = Arc::clone(core);
+        opening.spawn(async move {
+            if let Err(error) = replicas::start(&core, group, false).await {
+                tracing::error!(group = group.get(), %error, "the group did not start");
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
+    let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
+    let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
+    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
+    Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
+}
+
+async fn start_transport(
+    config: &Config,
+    seams: &Seams,
+    data: &DataDir,
+    copy: &CatalogCopy,
+    handler: Arc<dyn Handler>,
+) -> Result<Transport> {
+    let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
+    let identity =
+        Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
+    let peers = Arc::new(CatalogPeers { copy: copy.clone() });
+    let rng = seams.rng.stream(0x0e);
+    let parts = Parts { identity, net: Arc::clone(&seams.net), handler, peers, rng };
+    Ok(Transport::start(settings, parts).await?)
+}
+
+/// The nodes of a new cluster; without any in the configuration, this one alone.
+fn initial_nodes(config: &Config) -> Vec<NodeAddress> {
+    if config.bootstrap.nodes.is_empty() {
+        let peer = config.listen.unwrap_or(NOWHERE);
+        return vec![NodeAddress { node: config.node, peer, resp: None, admin: None }];
+    }
+    config.bootstrap.nodes.clone()
+}
+
+fn unregistered(address: &NodeAddress) -> NodeRecord {
+    NodeRecord {
+        node: address.node,
+        incarnation: Incarnation::ZERO,
+        peer: address.peer,
+        resp: address.resp,
+        admin: address.admin,
+    }
+}
+
+/// A group's behaviour out of the node's configuration.
+pub(super) fn group_config(config: &Config) -> GroupConfig {
+    let raft = &config.raft;
+    GroupConfig {
+        tick: raft.tick,
+        heartbeat_ticks: raft.heartbeat_ticks,
+        election_ticks_min: raft.election_ticks,
+        election_ticks_max: raft.election_ticks * 2,
+        snapshots: actor::SnapshotConfig {
+            log_bytes_min: config.snapshots.log_bytes_min,
+            entries: config.snapshots.entries,
+            trailing_entries: config.snapshots.trailing_entries,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}
+
+/// Runs blocking work of a group on the background workers.
+pub(super) async fn blocking<T: Send + 'static>(
+    core: &Core,
+    group: GroupId,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    run_on(core.seams.workers.background.as_ref(), group.get(), work).await
+}
+
+async fn run_on<T: Send + 'static>(
+    workers: &dyn Workers,
+    key: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (done, result) = oneshot::channel();
+    // Nobody listens any more if the caller was dropped.
+    let job = Box::new(move || drop(done.send(work())));
+    workers.submit(key, job).map_err(|_| Error::Stopped)?;
+    result.await.map_err(|_| Error::Stopped)
+}

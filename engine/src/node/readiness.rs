@@ -1,0 +1,70 @@
+//! Whether a node should be given requests.
+
+use quorate_shard::actor::Lifecycle;
+use quorate_storage::GroupId;
+
+use super::Node;
+
+/// One group's part in its node's readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupReadiness {
+    /// It runs and knows its leader.
+    Ready,
+    /// It runs and waits for a leader.
+    NoLeader,
+    /// Its replica here has not been opened yet.
+    Opening,
+    /// Its directory is gone: the replica must be replaced.
+    Lost,
+    /// A failure of its own has stopped it.
+    Quarantined(String),
+}
+
+/// A node's readiness, group by group.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// Whether the node knows a catalog.
+    pub has_catalog: bool,
+    /// Whether it is being stopped.
+    pub is_stopping: bool,
+    /// Groups that should have a replica here.
+    pub groups: Vec<(GroupId, GroupReadiness)>,
+}
+
+impl Readiness {
+    /// Whether requests should come here: a catalog is known, and every group that is not out of service by
+    /// a failure of its own has a leader.
+    pub fn is_ready(&self) -> bool {
+        let serves = |readiness: &GroupReadiness| {
+            !matches!(readiness, GroupReadiness::NoLeader | GroupReadiness::Opening)
+        };
+        self.has_catalog && !self.is_stopping && self.groups.iter().all(|(_, group)| serves(group))
+    }
+}
+
+impl Node {
+    /// How ready this node is now.
+    pub fn readiness(&self) -> Readiness {
+        let core = &self.core;
+        let catalog = core.copy.load();
+        let here = catalog.groups.iter().filter(|(_, record)| record.replica_on(core.config.node).is_some());
+        Readiness {
+            has_catalog: catalog.version.is_some(),
+            is_stopping: core.stopping.is_cancelled(),
+            groups: here.map(|(&group, _)| (group, self.group_readiness(group))).collect(),
+        }
+    }
+
+    fn group_readiness(&self, group: GroupId) -> GroupReadiness {
+        if self.core.lost.lock().contains(&group) {
+            return GroupReadiness::Lost;
+        }
+        let Some(handle) = self.core.registry.get(group) else { return GroupReadiness::Opening };
+        let status = handle.status();
+        match status.lifecycle {
+            Lifecycle::Quarantined(reason) => GroupReadiness::Quarantined(reason.to_string()),
+            _ if status.role.leader.is_some() => GroupReadiness::Ready,
+            _ => GroupReadiness::NoLeader,
+        }
+    }
+}
