@@ -1,0 +1,165 @@
+//! Every metric there is: name, kind, unit and help text in one place.
+//!
+//! Names begin with `quorate_` and end in their unit, counters in `_total`. What carries a `group` label begins with
+//! `quorate_group_` (cold starts aside), so that nobody adds a node's total and its groups together. Every series
+//! carries a `node` label.
+
+use metrics::{KeyName, Level, Metadata, Recorder, SharedString, Unit};
+
+/// The label that names the node; on everything.
+pub const NODE_LABEL: &str = "node";
+/// The label that names the group: its number, or [`OTHER_GROUPS`].
+pub const GROUP_LABEL: &str = "group";
+/// The label that tells how something ended.
+pub const OUTCOME_LABEL: &str = "outcome";
+/// The label that tells why a cold start fell back.
+pub const FALLBACK_REASON_LABEL: &str = "fallback_reason";
+/// The label that tells what groups are doing.
+pub const STATE_LABEL: &str = "state";
+/// The label that tells the lane.
+pub const LANE_LABEL: &str = "lane";
+/// The label that names a worker pool.
+pub const POOL_LABEL: &str = "pool";
+/// The label that tells the version of the software.
+pub const VERSION_LABEL: &str = "version";
+/// The value of the `group` label that stands for all groups without series of their own.
+pub const OTHER_GROUPS: &str = "other";
+
+pub(crate) const METADATA: Metadata<'static> = Metadata::new("quorate", Level::INFO, None);
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It moves.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its full name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// What it counts in.
+    pub unit: Unit,
+    /// One sentence for the `# HELP` line.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident, $unit:ident, $name:literal, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric =
+                Metric { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help };
+        )*
+
+        /// All metrics, in the order of this file.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    // The node.
+    BUILD_INFO: Gauge, Count, "quorate_build_info", "Always 1; the version of the software is a label.";
+    GROUPS: Gauge, Count, "quorate_groups", "Groups on this node, by what their replica here is doing.";
+    APPLY_LAG_ENTRIES_MAX: Gauge, Count, "quorate_apply_lag_entries_max", "Committed entries that the group furthest behind has not applied yet.";
+    PENDING_PROPOSALS: Gauge, Count, "quorate_pending_proposals", "Proposals taken and not answered yet, all groups together.";
+    LOG_BYTES: Gauge, Bytes, "quorate_log_bytes", "Bytes of log files on disk, all groups together.";
+    WORKER_JOBS: Gauge, Count, "quorate_worker_jobs", "Jobs queued or running in a worker pool.";
+    GROUP_SERIES_DROPPED: Gauge, Count, "quorate_group_series_dropped", "Groups over the budget of series; they are summed as group=\"other\".";
+    COLLECTOR_PUBLISH_SECONDS: Gauge, Seconds, "quorate_collector_publish_seconds", "Seconds the latest publication of the metrics took.";
+    PROPOSALS: Counter, Count, "quorate_proposals_total", "Proposals answered, by how they ended.";
+    READS: Counter, Count, "quorate_reads_total", "Reads answered, by how they ended.";
+    LEADER_CHANGES: Counter, Count, "quorate_leader_changes_total", "Leader changes seen by replicas of this node.";
+    APPENDED_ENTRIES: Counter, Count, "quorate_log_appended_entries_total", "Entries made durable in logs.";
+    LOG_WRITTEN_BYTES: Counter, Bytes, "quorate_log_written_bytes_total", "Bytes written to log files, padding and headers included.";
+    LOG_BATCHES: Counter, Count, "quorate_log_batches_total", "Batches written to log files.";
+    LOG_TORN_BATCHES: Counter, Count, "quorate_log_torn_batches_total", "Unproven last batches cut at a start.";
+    LOG_SYNCS: Counter, Count, "quorate_log_syncs_total", "Syncs of log files.";
+    APPLIED_ENTRIES: Counter, Count, "quorate_applied_entries_total", "Entries applied to state machines.";
+    APPLIED_BATCHES: Counter, Count, "quorate_applied_batches_total", "Batches applied to state machines.";
+    DUPLICATES_DROPPED: Counter, Count, "quorate_duplicates_dropped_total", "Entries at or below the floor that were dropped.";
+    VOLATILE_REPLAYED: Counter, Count, "quorate_volatile_replayed_total", "Volatile entries replayed by the cold-start gate.";
+    SNAPSHOTS_PUBLISHED: Counter, Count, "quorate_snapshots_published_total", "Snapshots published.";
+    SNAPSHOTS_INSTALLED: Counter, Count, "quorate_snapshots_installed_total", "Received snapshots installed.";
+    SNAPSHOTS_FAILED: Counter, Count, "quorate_snapshots_failed_total", "Snapshots that could not be published, sent, received or installed.";
+    MESSAGES_SENT: Counter, Count, "quorate_messages_sent_total", "Messages handed to the network, by lane.";
+    MESSAGES_RECEIVED: Counter, Count, "quorate_messages_received_total", "Valid messages received, by lane.";
+    MESSAGES_DROPPED: Counter, Count, "quorate_messages_dropped_total", "Messages given up before they were sent, by lane.";
+    SENT_BYTES: Counter, Bytes, "quorate_transport_sent_bytes_total", "Bytes sent to other nodes, by lane.";
+    RECEIVED_BYTES: Counter, Bytes, "quorate_transport_received_bytes_total", "Bytes received from other nodes, by lane.";
+    CONNECTIONS: Counter, Count, "quorate_transport_connections_total", "Connections between nodes that were established.";
+    DISCONNECTIONS: Counter, Count, "quorate_transport_disconnections_total", "Connections between nodes that ended or were refused.";
+    INVALID_FRAMES: Counter, Count, "quorate_transport_invalid_frames_total", "Frames that failed their length, CRC or validation.";
+    REQUESTS_SENT: Counter, Count, "quorate_requests_sent_total", "Requests sent to other nodes.";
+    REQUESTS_ANSWERED: Counter, Count, "quorate_requests_answered_total", "Requests of other nodes that were answered.";
+    LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
+    LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";
+    LOG_BATCH_BYTES: Histogram, Bytes, "quorate_log_batch_bytes", "Bytes of one log batch.";
+    APPLY_SECONDS: Histogram, Seconds, "quorate_apply_seconds", "Seconds to apply one batch.";
+    APPLY_BATCH_ENTRIES: Histogram, Count, "quorate_apply_batch_entries", "Entries in one applied batch.";
+    PROPOSE_TO_APPLY_SECONDS: Histogram, Seconds, "quorate_propose_to_apply_seconds", "Seconds from taking the oldest proposal of a batch until the batch was applied.";
+    COLD_START_SECONDS: Histogram, Seconds, "quorate_cold_start_seconds", "Seconds the start of a group took, by what the cold-start gate came to.";
+
+    // One group; within the budget of series.
+    COLD_START_RESTORES: Counter, Count, "quorate_cold_start_restore_total", "Starts of a group, by what the cold-start gate came to and why.";
+    COLD_START_GAP: Gauge, Count, "quorate_cold_start_applied_index_gap", "Entries between the applied index and the snapshot at the latest start.";
+    GROUP_IS_LEADER: Gauge, Count, "quorate_group_is_leader", "1 where the replica on this node leads.";
+    GROUP_QUARANTINED: Gauge, Count, "quorate_group_quarantined", "1 where the replica on this node is quarantined.";
+    GROUP_TERM: Gauge, Count, "quorate_group_term", "The raft term.";
+    GROUP_COMMIT_INDEX: Gauge, Count, "quorate_group_commit_index", "Index of the last committed entry.";
+    GROUP_APPLIED_INDEX: Gauge, Count, "quorate_group_applied_index", "Index of the last applied entry.";
+    GROUP_FIRST_INDEX: Gauge, Count, "quorate_group_first_index", "Index of the first entry in the log.";
+    GROUP_LAST_INDEX: Gauge, Count, "quorate_group_last_index", "Index of the last entry in the log.";
+    GROUP_SNAPSHOT_INDEX: Gauge, Count, "quorate_group_snapshot_index", "Index of the newest snapshot.";
+    GROUP_PENDING_PROPOSALS: Gauge, Count, "quorate_group_pending_proposals", "Proposals taken and not answered yet.";
+    GROUP_LOG_BYTES: Gauge, Bytes, "quorate_group_log_bytes", "Bytes of log files on disk.";
+    GROUP_PROPOSALS: Counter, Count, "quorate_group_proposals_total", "Proposals answered, by how they ended.";
+    GROUP_READS: Counter, Count, "quorate_group_reads_total", "Reads answered, however they ended.";
+    GROUP_LEADER_CHANGES: Counter, Count, "quorate_group_leader_changes_total", "Leader changes seen by this replica.";
+    GROUP_APPENDED_ENTRIES: Counter, Count, "quorate_group_log_appended_entries_total", "Entries made durable in the log.";
+    GROUP_LOG_WRITTEN_BYTES: Counter, Bytes, "quorate_group_log_written_bytes_total", "Bytes written to log files.";
+    GROUP_APPLIED_ENTRIES: Counter, Count, "quorate_group_applied_entries_total", "Entries applied to the state machine.";
+}
+
+/// Tells `recorder` the unit and help text of every metric.
+pub fn describe_all(recorder: &dyn Recorder) {
+    for metric in ALL {
+        let name = KeyName::from_const_str(metric.name);
+        let help = SharedString::const_str(metric.help);
+        match metric.kind {
+            Kind::Counter => recorder.describe_counter(name, Some(metric.unit), help),
+            Kind::Gauge => recorder.describe_gauge(name, Some(metric.unit), help),
+            Kind::Histogram => recorder.describe_histogram(name, Some(metric.unit), help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_prefixed_and_end_in_their_unit() {
+        let mut seen = BTreeSet::new();
+        for metric in ALL {
+            let name = metric.name;
+            assert!(seen.insert(name), "{name} stands twice");
+            assert!(name.starts_with("quorate_"), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            let stem = name.trim_end_matches("_total");
+            assert_eq!(stem.ends_with("_seconds"), metric.unit == Unit::Seconds, "{name}");
+            assert_eq!(stem.ends_with("_bytes"), metric.unit == Unit::Bytes, "{name}");
+            assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The numbers of one group.
+
+use super::group_state::StateCell;
+use super::{ColdStarts, Count, GroupState, Level, OutcomeCounts};
+
+/// The numbers of one replica, touched by its actor, its log writer and its applier. Those three write to different
+/// parts, each on cache lines of its own, so that they do not slow each other down.
+///
+/// It is handed out by the [collector](crate::collector::Collector::register) and outlives the group's actor: counts
+/// go on when the group comes back.
+#[derive(Debug, Default)]
+pub struct GroupStats {
+    state: StateCell,
+    /// Written by the actor.
+    pub raft: RaftStats,
+    /// Written by the actor and by callers.
+    pub requests: RequestStats,
+    /// Written by the log writer.
+    pub log: LogStats,
+    /// Written by the applier.
+    pub apply: ApplyStats,
+    /// Written by whoever publishes or installs a snapshot.
+    pub snapshots: SnapshotStats,
+    /// Written once per start.
+    pub cold_starts: ColdStarts,
+}
+
+/// What raft says.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct RaftStats {
+    /// The current term.
+    pub term: Level,
+    /// Replica id of the leader; 0 when none is known.
+    pub leader: Level,
+    /// The commit index.
+    pub commit: Level,
+    /// Index of the first entry in the log.
+    pub first: Level,
+    /// Index of the last entry in the log.
+    pub last: Level,
+    /// How often this replica saw a leader it had not followed before.
+    pub leader_changes: Count,
+}
+
+/// What callers asked for.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct RequestStats {
+    /// Proposals taken and not answered yet.
+    pub pending_proposals: Level,
+    /// Proposals answered, by how they ended.
+    pub proposals: OutcomeCounts,
+    /// Reads answered, by how they ended.
+    pub reads: OutcomeCounts,
+}
+
+/// What the log writer did.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct LogStats {
+    /// Entries made durable.
+    pub appended_entries: Count,
+    /// Bytes written to log files, padding and headers included.
+    pub written_bytes: Count,
+    /// Batches written; each is one write and one sync.
+    pub batches: Count,
+    /// Unproven last batches cut at a start.
+    pub torn_batches: Count,
+    /// Bytes of log files on disk now.
+    pub bytes: Level,
+}
+
+/// What the applier did.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ApplyStats {
+    /// The applied index. Invariant: at most the commit index, unless read while both move.
+    pub applied: Level,
+    /// The index up to which the state machine is durable.
+    pub durable: Level,
+    /// Entries applied.
+    pub entries: Count,
+    /// Batches applied; each is one atomic batch of the store.
+    pub batches: Count,
+    /// Entries at or below the floor that were dropped as duplicates.
+    pub duplicates_dropped: Count,
+    /// Volatile entries replayed by the cold-start gate.
+    pub volatile_replayed: Count,
+}
+
+/// What became of snapshots.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct SnapshotStats {
+    /// Index of the newest snapshot.
+    pub index: Level,
+    /// Snapshots published.
+    pub published: Count,
+    /// Received snapshots installed.
+    pub installed: Count,
+    /// Snapshots that could not be published, sent, received or installed.
+    pub failed: Count,
+}
+
+impl GroupStats {
+    /// The state the replica is in.
+    pub fn state(&self) -> GroupState {
+        self.state.get()
+    }
+
+    /// Tells the state the replica is in from now on.
+    pub fn set_state(&self, state: GroupState) {
+        self.state.set(state);
+    }
+
+    /// Whether this replica leads.
+    pub fn is_leader(&self) -> bool {
+        self.state() == GroupState::Leader
+    }
+
+    /// Whether this replica is quarantined.
+    pub fn is_quarantined(&self) -> bool {
+        self.state() == GroupState::Quarantined
+    }
+
+    /// Entries committed and not applied yet.
+    pub fn apply_lag(&self) -> u64 {
+        self.raft.commit.get().saturating_sub(self.apply.applied.get())
+    }
+}

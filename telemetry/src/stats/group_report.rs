@@ -1,0 +1,78 @@
+//! The numbers of one group as JSON.
+
+use serde::Serialize;
+
+use super::{GroupState, GroupStats, Outcome};
+
+/// Everything [`GroupStats`] holds, read once, for the admin pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each field is named and documented in `GroupStats`")]
+pub struct GroupReport {
+    pub group: u64,
+    pub state: GroupState,
+    pub term: u64,
+    pub leader: u64,
+    pub commit: u64,
+    pub applied: u64,
+    pub durable: u64,
+    pub first: u64,
+    pub last: u64,
+    pub snapshot: u64,
+    pub leader_changes: u64,
+    pub pending_proposals: u64,
+    pub proposals_applied: u64,
+    pub proposals_failed: u64,
+    pub reads_answered: u64,
+    pub reads_failed: u64,
+    pub log_bytes: u64,
+    pub log_written_bytes: u64,
+    pub log_batches: u64,
+    pub log_torn_batches: u64,
+    pub appended_entries: u64,
+    pub applied_entries: u64,
+    pub applied_batches: u64,
+    pub duplicates_dropped: u64,
+    pub volatile_replayed: u64,
+    pub snapshots_published: u64,
+    pub snapshots_installed: u64,
+    pub snapshots_failed: u64,
+}
+
+impl GroupStats {
+    /// Everything it holds now, of group `group`.
+    pub fn report(&self, group: u64) -> GroupReport {
+        let (proposals, reads) = (&self.requests.proposals, &self.requests.reads);
+        let (proposals_applied, reads_answered) =
+            (proposals.of(Outcome::Applied).get(), reads.of(Outcome::Applied).get());
+        GroupReport {
+            group,
+            state: self.state(),
+            term: self.raft.term.get(),
+            leader: self.raft.leader.get(),
+            commit: self.raft.commit.get(),
+            applied: self.apply.applied.get(),
+            durable: self.apply.durable.get(),
+            first: self.raft.first.get(),
+            last: self.raft.last.get(),
+            snapshot: self.snapshots.index.get(),
+            leader_changes: self.raft.leader_changes.get(),
+            pending_proposals: self.requests.pending_proposals.get(),
+            proposals_applied,
+            proposals_failed: proposals.total().saturating_sub(proposals_applied),
+            reads_answered,
+            reads_failed: reads.total().saturating_sub(reads_answered),
+            log_bytes: self.log.bytes.get(),
+            log_written_bytes: self.log.written_bytes.get(),
+            log_batches: self.log.batches.get(),
+            log_torn_batches: self.log.torn_batches.get(),
+            appended_entries: self.log.appended_entries.get(),
+            applied_entries: self.apply.entries.get(),
+            applied_batches: self.apply.batches.get(),
+            duplicates_dropped: self.apply.duplicates_dropped.get(),
+            volatile_replayed: self.apply.volatile_replayed.get(),
+            snapshots_published: self.snapshots.published.get(),
+            snapshots_installed: self.snapshots.installed.get(),
+            snapshots_failed: self.snapshots.failed.get(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The one state a group is in, as telemetry tells it.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::Serialize;
+
+/// What a group's replica on this node is doing. A closed set: it is a label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum GroupState {
+    /// It is being opened: the gate decides or a restore runs.
+    #[default]
+    Opening,
+    /// It leads.
+    Leader,
+    /// It follows a leader it knows.
+    Follower,
+    /// It follows without a vote.
+    Learner,
+    /// It knows no leader, or campaigns.
+    NoLeader,
+    /// It is out of service until repaired.
+    Quarantined,
+}
+
+impl GroupState {
+    /// Every state, in the order of the enum.
+    pub const ALL: [Self; 6] =
+        [Self::Opening, Self::Leader, Self::Follower, Self::Learner, Self::NoLeader, Self::Quarantined];
+
+    /// The value of the `state` label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Learner => "learner",
+            Self::NoLeader => "no_leader",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// Whether somebody should look at it if it stays so.
+    pub const fn is_unhealthy(self) -> bool {
+        matches!(self, Self::Opening | Self::NoLeader | Self::Quarantined)
+    }
+}
+
+/// A [`GroupState`] that any thread may set and read.
+#[derive(Debug, Default)]
+pub(super) struct StateCell(AtomicU8);
+
+impl StateCell {
+    pub(super) fn set(&self, state: GroupState) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> GroupState {
+        GroupState::ALL[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+}
