@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use quorate_shard::actor::ReadLevel;
 use quorate_shard::router::{Router, Target};
 use quorate_shard::rpc::{Call, Reply, Scan};
@@ -102,29 +102,22 @@ impl Kv {
         }
     }
 
-    pub(crate) async fn get_many(
+    /// One result for each key, in their order; groups are asked in parallel.
+    pub(crate) async fn get_each(
         &self,
         keys: &[Bytes],
         level: ReadLevel,
         timeout: Duration,
-    ) -> Result<Vec<Option<Bytes>>> {
-        let parts = self.by_group(keys.iter())?;
-        let reads = parts.into_iter().map(|(_, places)| async move {
+    ) -> Vec<Result<Option<Bytes>>> {
+        self.fan_out(keys.iter(), |places| async move {
             let wanted: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
             let target = Target::Key(wanted[0].clone());
-            let call = Call::Get { level, keys: wanted };
-            match self.router.call(target, call, timeout).await? {
-                Reply::Values(values) if values.len() == places.len() => Ok((places, values)),
+            match self.router.call(target, Call::Get { level, keys: wanted }, timeout).await? {
+                Reply::Values(values) => Ok(values),
                 _ => Err(unexpected_reply()),
             }
-        });
-        let mut answers = vec![None; keys.len()];
-        for (places, values) in try_join_all(reads).await? {
-            for (at, value) in places.into_iter().zip(values) {
-                answers[at] = value;
-            }
-        }
-        Ok(answers)
+        })
+        .await
     }
 
     pub(crate) async fn write(&self, batch: WriteBatch, timeout: Duration) -> Result<Written> {
@@ -142,24 +135,47 @@ impl Kv {
 
     /// Operations on any keys: atomic within each group, in parallel over groups. For each operation,
     /// whether its key was there before.
-    pub(crate) async fn write_each(&self, ops: &[Op], timeout: Duration) -> Result<Vec<bool>> {
-        let parts = self.by_group(ops.iter().map(op_key))?;
-        let writes = parts.into_iter().map(|(_, places)| async move {
-            let command =
-                KvCommand { conditions: Vec::new(), ops: places.iter().map(|&at| ops[at].clone()).collect() };
+    pub(crate) async fn write_each(&self, ops: &[Op], timeout: Duration) -> Vec<Result<bool>> {
+        self.fan_out(ops.iter().map(op_key), |places| async move {
+            let ops = places.iter().map(|&at| ops[at].clone()).collect();
+            let command = KvCommand { conditions: Vec::new(), ops };
             let target = Target::Key(op_key(&command.ops[0]).clone());
             match self.command(target, &command, timeout).await?.outcome {
-                KvOutcome::Applied { existed } if existed.len() == places.len() => Ok((places, existed)),
-                _ => Err(unexpected_reply()),
+                KvOutcome::Applied { existed } => Ok(existed),
+                KvOutcome::Refused { .. } => Err(unexpected_reply()),
             }
+        })
+        .await
+    }
+
+    /// Runs `part` once for each group with the positions of its keys, in parallel, and puts the results
+    /// where the keys stand. One group's failure is the failure of its own keys only.
+    async fn fan_out<'a, T, F>(
+        &self,
+        keys: impl Iterator<Item = &'a Bytes>,
+        part: impl Fn(Vec<usize>) -> F,
+    ) -> Vec<Result<T>>
+    where
+        F: Future<Output = Result<Vec<T>>>,
+    {
+        let (parts, count) = self.by_group(keys);
+        let mut results: Vec<Result<T>> = (0..count).map(|_| Err(Error::NoRoute)).collect();
+        let asked = parts.into_values().map(|places| {
+            let answer = part(places.clone());
+            async move { (places, answer.await) }
         });
-        let mut existed = vec![false; ops.len()];
-        for (places, flags) in try_join_all(writes).await? {
-            for (at, flag) in places.into_iter().zip(flags) {
-                existed[at] = flag;
+        for (places, outcome) in join_all(asked).await {
+            match outcome {
+                Ok(values) if values.len() == places.len() => {
+                    for (at, value) in places.into_iter().zip(values) {
+                        results[at] = Ok(value);
+                    }
+                }
+                Ok(_) => places.into_iter().for_each(|at| results[at] = Err(unexpected_reply())),
+                Err(error) => places.into_iter().for_each(|at| results[at] = Err(error.clone())),
             }
         }
-        Ok(existed)
+        results
     }
 
     pub(crate) async fn command(&self, target: Target, command: &KvCommand, timeout: Duration) -> Result<Written> {
@@ -237,15 +253,22 @@ impl Kv {
         Ok(())
     }
 
-    /// Positions of `keys` by the group that serves them.
-    fn by_group<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> Result<BTreeMap<GroupId, Vec<usize>>> {
+    /// Positions of `keys` by the group that serves them
+    /// (those of keys nobody serves left out), and how many keys there are.
+    fn by_group<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a Bytes>,
+    ) -> (BTreeMap<GroupId, Vec<usize>>, usize) {
         let catalog = self.router.catalog();
         let mut parts: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
+        let mut count = 0;
         for (at, key) in keys.enumerate() {
-            let record = catalog.route(key).ok_or(Error::NoRoute)?;
-            parts.entry(record.descriptor.group).or_default().push(at);
+            count = at + 1;
+            if let Some(record) = catalog.route(key) {
+                parts.entry(record.descriptor.group).or_default().push(at);
+            }
         }
-        Ok(parts)
+        (parts, count)
     }
 }
 

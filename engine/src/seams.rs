@@ -8,7 +8,7 @@ use quorate_storage::disk::{Disk, RealDisk};
 use quorate_telemetry::clock::SystemClock;
 use quorate_telemetry::rng::SystemRng;
 use quorate_telemetry::workers::ThreadWorkers;
-use quorate_telemetry::{Clock, Rng, Workers};
+use quorate_telemetry::{Clock, Rng, SharedRecorder, Workers};
 use quorate_transport::{Net, TcpNet};
 
 use crate::config::Config;
@@ -32,10 +32,12 @@ pub struct Seams {
     pub net: Arc<dyn Net>,
     /// Blocking work.
     pub workers: GroupWorkers,
+    /// Where metrics go.
+    pub recorder: SharedRecorder,
 }
 
 impl Seams {
-    /// The real world: system clock, TCP, the file system, and threads as `config` says.
+    /// The real world: system clock, TCP, the file system, threads as `config` says, and metrics to nowhere.
     ///
     /// # Errors
     /// [`Error::Config`] if the threads cannot be had.
@@ -51,6 +53,7 @@ impl Seams {
                 read: pool("read", READ_THREADS)?,
                 background: pool("background", BACKGROUND_THREADS)?,
             },
+            recorder: Arc::new(metrics::NoopRecorder),
         })
     }
 }

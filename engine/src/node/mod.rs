@@ -125,7 +125,12 @@ impl Node {
     /// The values of `keys`, in their order; each group's part is consistent in itself, groups are asked in
     /// parallel.
     pub async fn get_many(&self, keys: &[Bytes], level: ReadLevel) -> Result<Vec<Option<Bytes>>> {
-        self.core.kv.get_many(keys, level, self.core.config.deadline).await
+        self.get_each(keys, level).await.into_iter().collect()
+    }
+
+    /// Like [`Node::get_many`], with a result for each key: one group's failure is that of its own keys only.
+    pub async fn get_each(&self, keys: &[Bytes], level: ReadLevel) -> Vec<Result<Option<Bytes>>> {
+        self.core.kv.get_each(keys, level, self.core.config.deadline).await
     }
 
     /// Sets `key`. When this returns, the write is durable on a quorum and applied on the leader.
@@ -167,8 +172,8 @@ impl Node {
     }
 
     /// Operations on any keys: atomic within each group only, in parallel over groups. For each operation,
-    /// whether its key was there before. After an error some groups may have taken their part.
-    pub async fn write_each(&self, ops: &[Op]) -> Result<Vec<bool>> {
+    /// whether its key was there before, or why its group's part was not carried out.
+    pub async fn write_each(&self, ops: &[Op]) -> Vec<Result<bool>> {
         self.core.kv.write_each(ops, self.core.config.deadline).await
     }
 

@@ -1,6 +1,7 @@
 //! Opening a node, from the directory lock to the first round of reconciling.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
@@ -136,7 +137,8 @@ async fn start_transport(
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
     let identity =
         Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
-    let peers = Arc::new(CatalogPeers { copy: copy.clone() });
+    let configured = config.bootstrap.nodes.clone();
+    let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
     let rng = seams.rng.stream(0x0e);
     let parts = Parts { identity, net: Arc::clone(&seams.net), handler, peers, rng };
     Ok(Transport::start(settings, parts).await?)

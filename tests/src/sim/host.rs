@@ -88,6 +88,7 @@ impl SimHost {
                 read: workers(3),
                 background: workers(4),
             },
+            recorder: Arc::new(metrics::NoopRecorder),
         };
         let mut config = Config::new("/data");
         config.node = self.node;
