@@ -16,8 +16,8 @@ pub const OUTCOME_LABEL: &str = "outcome";
 pub const FALLBACK_REASON_LABEL: &str = "fallback_reason";
 /// The label that tells what groups are doing.
 pub const STATE_LABEL: &str = "state";
-/// The label that tells the lane.
-pub const LANE_LABEL: &str = "lane";
+/// The label that tells why something was refused or given up.
+pub const REASON_LABEL: &str = "reason";
 /// The label that names a worker pool.
 pub const POOL_LABEL: &str = "pool";
 /// The label that tells the version of the software.
@@ -81,7 +81,6 @@ metrics! {
     LOG_WRITTEN_BYTES: Counter, Bytes, "quorate_log_written_bytes_total", "Bytes written to log files, padding and headers included.";
     LOG_BATCHES: Counter, Count, "quorate_log_batches_total", "Batches written to log files.";
     LOG_TORN_BATCHES: Counter, Count, "quorate_log_torn_batches_total", "Unproven last batches cut at a start.";
-    LOG_SYNCS: Counter, Count, "quorate_log_syncs_total", "Syncs of log files.";
     APPLIED_ENTRIES: Counter, Count, "quorate_applied_entries_total", "Entries applied to state machines.";
     APPLIED_BATCHES: Counter, Count, "quorate_applied_batches_total", "Batches applied to state machines.";
     DUPLICATES_DROPPED: Counter, Count, "quorate_duplicates_dropped_total", "Entries at or below the floor that were dropped.";
@@ -89,16 +88,6 @@ metrics! {
     SNAPSHOTS_PUBLISHED: Counter, Count, "quorate_snapshots_published_total", "Snapshots published.";
     SNAPSHOTS_INSTALLED: Counter, Count, "quorate_snapshots_installed_total", "Received snapshots installed.";
     SNAPSHOTS_FAILED: Counter, Count, "quorate_snapshots_failed_total", "Snapshots that could not be published, sent, received or installed.";
-    MESSAGES_SENT: Counter, Count, "quorate_messages_sent_total", "Messages handed to the network, by lane.";
-    MESSAGES_RECEIVED: Counter, Count, "quorate_messages_received_total", "Valid messages received, by lane.";
-    MESSAGES_DROPPED: Counter, Count, "quorate_messages_dropped_total", "Messages given up before they were sent, by lane.";
-    SENT_BYTES: Counter, Bytes, "quorate_transport_sent_bytes_total", "Bytes sent to other nodes, by lane.";
-    RECEIVED_BYTES: Counter, Bytes, "quorate_transport_received_bytes_total", "Bytes received from other nodes, by lane.";
-    CONNECTIONS: Counter, Count, "quorate_transport_connections_total", "Connections between nodes that were established.";
-    DISCONNECTIONS: Counter, Count, "quorate_transport_disconnections_total", "Connections between nodes that ended or were refused.";
-    INVALID_FRAMES: Counter, Count, "quorate_transport_invalid_frames_total", "Frames that failed their length, CRC or validation.";
-    REQUESTS_SENT: Counter, Count, "quorate_requests_sent_total", "Requests sent to other nodes.";
-    REQUESTS_ANSWERED: Counter, Count, "quorate_requests_answered_total", "Requests of other nodes that were answered.";
     LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
     LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";
     LOG_BATCH_BYTES: Histogram, Bytes, "quorate_log_batch_bytes", "Bytes of one log batch.";
@@ -106,6 +95,30 @@ metrics! {
     APPLY_BATCH_ENTRIES: Histogram, Count, "quorate_apply_batch_entries", "Entries in one applied batch.";
     PROPOSE_TO_APPLY_SECONDS: Histogram, Seconds, "quorate_propose_to_apply_seconds", "Seconds from taking the oldest proposal of a batch until the batch was applied.";
     COLD_START_SECONDS: Histogram, Seconds, "quorate_cold_start_seconds", "Seconds the start of a group took, by what the cold-start gate came to.";
+
+    // Watched: counted by others, read by the collector.
+    DISK_SYNCS: Counter, Count, "quorate_disk_syncs_total", "Syncs of files and directories.";
+    DISK_WRITTEN_BYTES: Counter, Bytes, "quorate_disk_written_bytes_total", "Bytes written to files.";
+    CONNECTS: Counter, Count, "quorate_transport_connects_total", "Connections to other nodes opened, handshake included.";
+    CONNECT_FAILURES: Counter, Count, "quorate_transport_connect_failures_total", "Attempts to open a connection to another node that failed.";
+    ACCEPTS: Counter, Count, "quorate_transport_accepts_total", "Connections of other nodes taken, handshake included.";
+    HANDSHAKES_REFUSED: Counter, Count, "quorate_transport_handshakes_refused_total", "Handshakes refused by either side, by reason.";
+    CONNECTIONS_BROKEN: Counter, Count, "quorate_transport_connections_broken_total", "Connections this node closed, by reason.";
+    MESSAGES_SENT: Counter, Count, "quorate_transport_messages_sent_total", "Raft messages written to connections.";
+    MESSAGES_RECEIVED: Counter, Count, "quorate_transport_messages_received_total", "Valid raft messages received.";
+    MESSAGES_DROPPED: Counter, Count, "quorate_transport_messages_dropped_total", "Raft messages given up before they were sent.";
+    MESSAGE_BATCHES_SENT: Counter, Count, "quorate_transport_message_batches_sent_total", "Batches of raft messages written to connections.";
+    REQUESTS_SENT: Counter, Count, "quorate_transport_requests_sent_total", "Requests sent to other nodes.";
+    REQUESTS_RECEIVED: Counter, Count, "quorate_transport_requests_received_total", "Requests of other nodes given to their handler.";
+    REQUESTS_REFUSED: Counter, Count, "quorate_transport_requests_refused_total", "Requests of other nodes answered busy.";
+    REPLIES_DISCARDED: Counter, Count, "quorate_transport_replies_discarded_total", "Replies that reached nobody, by reason.";
+    TRANSPORT_WRITES: Counter, Count, "quorate_transport_writes_total", "Writes to connections between nodes.";
+    SENT_BYTES: Counter, Bytes, "quorate_transport_sent_bytes_total", "Bytes sent to other nodes.";
+    RECEIVED_BYTES: Counter, Bytes, "quorate_transport_received_bytes_total", "Bytes received from other nodes.";
+    RESP_CONNECTIONS: Gauge, Count, "quorate_resp_connections", "Redis clients connected.";
+    RESP_CONNECTIONS_ACCEPTED: Counter, Count, "quorate_resp_connections_accepted_total", "Connections of Redis clients taken.";
+    RESP_CONNECTIONS_REFUSED: Counter, Count, "quorate_resp_connections_refused_total", "Connections of Redis clients refused.";
+    RESP_COMMANDS: Counter, Count, "quorate_resp_commands_total", "Redis commands processed.";
 
     // One group; within the budget of series.
     COLD_START_RESTORES: Counter, Count, "quorate_cold_start_restore_total", "Starts of a group, by what the cold-start gate came to and why.";

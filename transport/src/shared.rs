@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quorate_telemetry::Rng;
+use quorate_telemetry::{Clock, Rng};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: Arc<Stats>,
     /// Finish: write what waits, take nothing new.
     pub(crate) draining: CancellationToken,
@@ -38,6 +39,11 @@ impl Shared {
             frame_bytes_max: self.config.frame_bytes_max,
         }
     }
+}
+
+/// The wall clock in milliseconds since the Unix epoch.
+pub(crate) fn wall_ms(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Held by every task; when the last one is gone, who waits for them is told.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::NodeId;
-use quorate_telemetry::Rng;
+use quorate_telemetry::{Clock, Rng};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -39,6 +39,8 @@ pub struct Parts {
     pub peers: Arc<dyn Peers>,
     /// Jitter.
     pub rng: Arc<dyn Rng>,
+    /// Wall time, compared with the other nodes' by the pings.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// One node's messages to and from all others. Cheap to clone. Dropping the last handle ends all tasks at
@@ -102,6 +104,7 @@ impl Transport {
             handler: parts.handler,
             peers: parts.peers,
             rng: parts.rng,
+            clock: parts.clock,
             stats: Arc::new(Stats::default()),
             draining: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -186,6 +189,12 @@ impl Transport {
     pub fn peer_up(&self, node: NodeId) -> bool {
         node == self.inner.shared.identity.node
             || self.inner.links.read().get(&node).is_some_and(|link| link.control.is_up())
+    }
+
+    /// How far `node`'s wall clock was ahead of this node's at the last pong, in milliseconds, give or take
+    /// half a round trip; `None` before the first or while the control lane is down.
+    pub fn clock_offset_ms(&self, node: NodeId) -> Option<i64> {
+        self.inner.links.read().get(&node)?.control.clock_offset_ms()
     }
 
     /// Stops: listens no more, writes what is queued, waits for it up to the config's `stop_timeout`, then

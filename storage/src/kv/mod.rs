@@ -1,5 +1,29 @@
 //! The built-in key-value state machine: its commands, its reads and the stores below it.
 
+mod apply;
+mod batch;
+mod command;
+mod generations;
+mod machine;
+mod marker;
+mod memory;
+mod outcome;
+mod paged;
+mod reader;
+pub mod record;
+mod restore;
+mod store;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod view;
+
+pub use batch::{Batch, Write};
+pub use machine::KvStateMachine;
+pub use marker::Counts;
+pub use memory::{MemoryEngine, MemoryLoss};
+pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
+
 use bytes::Bytes;
 
 use crate::error::Result;

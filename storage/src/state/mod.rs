@@ -4,6 +4,8 @@
 //! every entry moves the record, so the record is always what was applied; `apply` is a pure function of
 //! (state, commands); opening never scans the data.
 
+pub mod conformance;
+mod digest;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod format;
@@ -20,6 +22,8 @@ use crate::error::Result;
 use crate::ids::{Incarnation, Index, Timestamp};
 use crate::kv::KvRead;
 use crate::snapshot::{SnapshotSink, SnapshotSource};
+
+pub use digest::RecordHasher;
 
 /// An order-independent sum modulo 2^128 of a keyed 128-bit hash of every live user record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@ mod series;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -22,10 +23,11 @@ use self::budget::Candidate;
 use self::group::Group;
 use self::series::{GroupSeries, NodeSeries, Target};
 use self::sources::{Reading, Summary};
+use self::watched::Watched;
 use crate::SharedRecorder;
 use crate::clock::Clock;
-use crate::names;
-use crate::stats::{GroupReport, GroupStats, NodeHistograms, NodeStats};
+use crate::names::{self, Kind, Metric};
+use crate::stats::{GroupReport, GroupStats, NodeStats};
 use crate::workers::Workers;
 
 /// How often [`Collector::publish`] is meant to be called.
@@ -57,6 +59,9 @@ impl CollectorConfig {
     }
 }
 
+/// Names and values of labels beside `node`.
+pub type Labels<'a> = &'a [(&'static str, &'static str)];
+
 /// Publishes the numbers of one node to a recorder it is given. It installs none.
 pub struct Collector {
     target: Target,
@@ -70,7 +75,7 @@ struct State {
     groups: BTreeMap<u64, Group>,
     /// Oldest first.
     retired: VecDeque<(u64, Group)>,
-    workers: BTreeMap<&'static str, Arc<dyn Workers>>,
+    watched: Vec<Watched>,
     /// Counted by all groups there ever were.
     totals: Reading,
     /// Counted by groups while they had no series of their own.
@@ -86,12 +91,12 @@ impl Collector {
     /// registered; nothing else happens before the first [`publish`](Self::publish).
     pub fn new(recorder: SharedRecorder, clock: Arc<dyn Clock>, config: CollectorConfig) -> Self {
         names::describe_all(&recorder);
-        let node_stats = Arc::new(NodeStats::new(NodeHistograms::new(&recorder, &config.node)));
+        let node_stats = Arc::new(NodeStats::new(&recorder, &config.node));
         let target = Target { recorder, node: config.node.into() };
         let state = State {
             groups: BTreeMap::new(),
             retired: VecDeque::new(),
-            workers: BTreeMap::new(),
+            watched: Vec::new(),
             totals: Reading::default(),
             others: Reading::default(),
             other_series: None,
@@ -108,7 +113,7 @@ impl Collector {
         }
     }
 
-    /// The node's own numbers.
+    /// The node's distributions, for everything on it to record to.
     pub fn node_stats(&self) -> &Arc<NodeStats> {
         &self.node_stats
     }
@@ -144,9 +149,39 @@ impl Collector {
         }
     }
 
+    /// Publishes what `read` returns as a series of `metric` from now on. `read` is called at each publication, so it
+    /// must be cheap, must not call this collector, and should hold on to counters and not to what does the counting.
+    /// A counter that goes back stands still until it has caught up.
+    ///
+    /// # Panics
+    /// When `metric` is no counter.
+    pub fn watch_counter(
+        &self,
+        metric: &'static Metric,
+        labels: Labels,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
+        self.state.lock().watched.push(Watched { metric, labels: labels.to_vec(), read: Box::new(read) });
+    }
+
+    /// As [`watch_counter`](Self::watch_counter), of a gauge.
+    ///
+    /// # Panics
+    /// When `metric` is no gauge.
+    pub fn watch_gauge(
+        &self,
+        metric: &'static Metric,
+        labels: Labels,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
+        self.state.lock().watched.push(Watched { metric, labels: labels.to_vec(), read: Box::new(read) });
+    }
+
     /// Publishes the depth of a worker pool as `pool` from now on.
     pub fn watch_workers(&self, pool: &'static str, workers: Arc<dyn Workers>) {
-        self.state.lock().workers.insert(pool, workers);
+        self.watch_gauge(&names::WORKER_JOBS, &[(names::POOL_LABEL, pool)], move || workers.depth() as u64);
     }
 
     /// Everything known about each group, by number.
@@ -174,10 +209,9 @@ impl Collector {
         if paused || state.publications.is_multiple_of(RENEW_PUBLICATIONS) {
             state.node_series = NodeSeries::register(&self.target);
         }
-        let State { node_series, totals, workers, .. } = &*state;
-        node_series.publish(&self.node_stats, totals, &summary);
-        for (pool, workers) in workers {
-            self.target.gauge(&names::WORKER_JOBS, &[(names::POOL_LABEL, pool)]).set(workers.depth() as f64);
+        state.node_series.publish(&state.totals, &summary);
+        for watched in &state.watched {
+            watched.publish(&self.target);
         }
         let took = self.clock.monotonic().saturating_sub(begin);
         self.target.gauge(&names::COLLECTOR_PUBLISH_SECONDS, &[]).set(took.as_secs_f64());

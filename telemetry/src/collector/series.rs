@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Key, Label};
 
-use super::sources::{COUNTERS, GAUGES, GaugeSource, NODE_COUNTERS, Reading, Summary};
+use super::sources::{COUNTERS, GAUGES, GaugeSource, Reading, Summary};
 use crate::SharedRecorder;
 use crate::names::{self, METADATA, Metric};
-use crate::stats::{ColdStarts, GroupState, NodeStats};
+use crate::stats::{ColdStarts, GroupState};
 
 /// A recorder, and the node whose label goes on everything.
 pub(super) struct Target {
@@ -91,8 +91,6 @@ impl GroupSeries {
 pub(super) struct NodeSeries {
     /// By position in [`COUNTERS`].
     totals: Vec<(usize, Counter)>,
-    /// In the order of [`NODE_COUNTERS`].
-    counters: Vec<Counter>,
     states: [Gauge; GroupState::ALL.len()],
     apply_lag_max: Gauge,
     pending_proposals: Gauge,
@@ -107,13 +105,8 @@ impl NodeSeries {
             let outcome = source.outcome.map(|outcome| (names::OUTCOME_LABEL, outcome.label()));
             Some((at, target.counter(source.node?, outcome.as_slice())))
         });
-        let counters = NODE_COUNTERS.iter().map(|source| {
-            let lane = source.lane.map(|lane| (names::LANE_LABEL, lane.label()));
-            target.counter(source.metric, lane.as_slice())
-        });
         Self {
             totals: totals.collect(),
-            counters: counters.collect(),
             states: GroupState::ALL
                 .map(|state| target.gauge(&names::GROUPS, &[(names::STATE_LABEL, state.label())])),
             apply_lag_max: target.gauge(&names::APPLY_LAG_ENTRIES_MAX, &[]),
@@ -125,12 +118,9 @@ impl NodeSeries {
         }
     }
 
-    pub(super) fn publish(&self, node: &NodeStats, totals: &Reading, summary: &Summary) {
+    pub(super) fn publish(&self, totals: &Reading, summary: &Summary) {
         for (at, counter) in &self.totals {
             counter.absolute(totals.at(*at));
-        }
-        for (source, counter) in NODE_COUNTERS.iter().zip(&self.counters) {
-            counter.absolute((source.read)(node));
         }
         for (gauge, groups) in self.states.iter().zip(summary.states) {
             gauge.set(groups as f64);

@@ -1,7 +1,7 @@
 //! Which number of the stats goes to which metric: tables.
 
 use crate::names::{self, Metric};
-use crate::stats::{GroupState, GroupStats, Lane, NodeStats, Outcome};
+use crate::stats::{GroupState, GroupStats, Outcome};
 
 /// A counter of a group, its metric for the node's total and its metric for the group.
 pub(super) struct CounterSource {
@@ -19,13 +19,6 @@ pub(super) struct GaugeSource {
     /// Whether a sum over groups means anything.
     pub(super) is_summed: bool,
     pub(super) read: fn(&GroupStats) -> u64,
-}
-
-/// A counter of the node that belongs to no group.
-pub(super) struct NodeCounterSource {
-    pub(super) metric: &'static Metric,
-    pub(super) lane: Option<Lane>,
-    pub(super) read: fn(&NodeStats) -> u64,
 }
 
 const fn both(node: &'static Metric, group: &'static Metric, read: fn(&GroupStats) -> u64) -> CounterSource {
@@ -104,37 +97,6 @@ pub(super) static GAUGES: [GaugeSource; 10] = [
     alone(&names::GROUP_FIRST_INDEX, |s| s.raft.first.get()),
     alone(&names::GROUP_LAST_INDEX, |s| s.raft.last.get()),
     alone(&names::GROUP_SNAPSHOT_INDEX, |s| s.snapshots.index.get()),
-];
-
-const fn node(metric: &'static Metric, read: fn(&NodeStats) -> u64) -> NodeCounterSource {
-    NodeCounterSource { metric, lane: None, read }
-}
-
-const fn control(metric: &'static Metric, read: fn(&NodeStats) -> u64) -> NodeCounterSource {
-    NodeCounterSource { metric, lane: Some(Lane::Control), read }
-}
-
-const fn bulk(metric: &'static Metric, read: fn(&NodeStats) -> u64) -> NodeCounterSource {
-    NodeCounterSource { metric, lane: Some(Lane::Bulk), read }
-}
-
-pub(super) static NODE_COUNTERS: [NodeCounterSource; 16] = [
-    node(&names::LOG_SYNCS, |n| n.log_syncs.get()),
-    node(&names::CONNECTIONS, |n| n.connections.get()),
-    node(&names::DISCONNECTIONS, |n| n.disconnections.get()),
-    node(&names::INVALID_FRAMES, |n| n.invalid_frames.get()),
-    node(&names::REQUESTS_SENT, |n| n.requests_sent.get()),
-    node(&names::REQUESTS_ANSWERED, |n| n.requests_answered.get()),
-    control(&names::MESSAGES_SENT, |n| n.lane(Lane::Control).sent_messages.get()),
-    control(&names::MESSAGES_RECEIVED, |n| n.lane(Lane::Control).received_messages.get()),
-    control(&names::MESSAGES_DROPPED, |n| n.lane(Lane::Control).dropped_messages.get()),
-    control(&names::SENT_BYTES, |n| n.lane(Lane::Control).sent_bytes.get()),
-    control(&names::RECEIVED_BYTES, |n| n.lane(Lane::Control).received_bytes.get()),
-    bulk(&names::MESSAGES_SENT, |n| n.lane(Lane::Bulk).sent_messages.get()),
-    bulk(&names::MESSAGES_RECEIVED, |n| n.lane(Lane::Bulk).received_messages.get()),
-    bulk(&names::MESSAGES_DROPPED, |n| n.lane(Lane::Bulk).dropped_messages.get()),
-    bulk(&names::SENT_BYTES, |n| n.lane(Lane::Bulk).sent_bytes.get()),
-    bulk(&names::RECEIVED_BYTES, |n| n.lane(Lane::Bulk).received_bytes.get()),
 ];
 
 /// One value for each of [`COUNTERS`].

@@ -8,7 +8,7 @@ use crate::clock::{BootId, SimClock};
 use crate::exporter::Exporter;
 use crate::names::Kind;
 use crate::rng::SeededRng;
-use crate::stats::{ColdStartOutcome, GroupState, Lane, Outcome};
+use crate::stats::{ColdStartOutcome, GroupState, Outcome};
 use crate::workers::{SimWorkers, SimWorkersConfig};
 
 /// Long enough that nothing is idle in a test.
@@ -49,16 +49,24 @@ fn touch_everything(collector: &Collector) {
     stats.cold_starts.record(ColdStartOutcome::Fallback, "missing_meta", None);
     stats.cold_starts.record(ColdStartOutcome::Skipped, "none", Some(7));
     let node = collector.node_stats();
-    node.lane(Lane::Bulk).sent_bytes.add(100);
     for seconds in [0.0004, 0.003, 30.0] {
-        node.histograms.log_append_seconds.record(seconds);
-        node.histograms.log_sync_seconds.record(seconds);
-        node.histograms.apply_seconds.record(seconds);
-        node.histograms.propose_to_apply_seconds.record(seconds);
+        node.log_append_seconds.record(seconds);
+        node.log_sync_seconds.record(seconds);
+        node.apply_seconds.record(seconds);
+        node.propose_to_apply_seconds.record(seconds);
     }
-    node.histograms.log_batch_bytes.record(5_000.0);
-    node.histograms.apply_batch_entries.record(3.0);
-    node.histograms.cold_start_seconds(ColdStartOutcome::Skipped).record(0.01);
+    node.log_batch_bytes.record(5_000.0);
+    node.apply_batch_entries.record(3.0);
+    node.cold_start_seconds(ColdStartOutcome::Skipped).record(0.01);
+    let others = ["quorate_disk_", "quorate_transport_", "quorate_resp_"];
+    for metric in
+        names::ALL.iter().filter(|metric| others.iter().any(|prefix| metric.name.starts_with(prefix)))
+    {
+        match metric.kind {
+            Kind::Counter => collector.watch_counter(metric, &[(names::REASON_LABEL, "planted")], || 100),
+            _ => collector.watch_gauge(metric, &[], || 100),
+        }
+    }
     let config = SimWorkersConfig { threads: NonZeroUsize::MIN, job_time_max: Duration::ZERO };
     let workers = SimWorkers::new(Arc::new(SeededRng::new(1)), config);
     collector.watch_workers("apply", Arc::new(workers));
@@ -90,7 +98,7 @@ fn the_exposition_is_valid_and_holds_every_metric_under_its_own_name() {
     is(r#"quorate_log_sync_seconds_bucket{le="+Inf",node="n1"}"#, 3.0);
     is(r#"quorate_log_batch_bytes_bucket{le="8192",node="n1"}"#, 1.0);
     is(r#"quorate_apply_batch_entries_bucket{le="2",node="n1"}"#, 0.0);
-    is(r#"quorate_transport_sent_bytes_total{lane="bulk",node="n1"}"#, 100.0);
+    is(r#"quorate_transport_sent_bytes_total{node="n1",reason="planted"}"#, 100.0);
     is(
         r#"quorate_cold_start_restore_total{fallback_reason="missing_meta",group="1",node="n1",outcome="fallback"}"#,
         1.0,

@@ -1,4 +1,4 @@
-//! What hot paths count: plain atomics per group and per node, and the histograms of a node.
+//! What hot paths count: plain atomics per group, and the histograms of a node.
 //!
 //! Everything here may be touched from any thread at any time, takes no lock (cold starts aside) and orders nothing:
 //! a reader sees each number as it was a moment ago, not all numbers of one moment. The [collector] publishes them.
@@ -10,7 +10,6 @@ mod cold_start;
 mod group;
 mod group_report;
 mod group_state;
-mod histograms;
 mod node;
 mod outcome;
 
@@ -19,6 +18,5 @@ pub use self::cold_start::{ColdStartOutcome, ColdStarts};
 pub use self::group::{ApplyStats, GroupStats, LogStats, RaftStats, RequestStats, SnapshotStats};
 pub use self::group_report::GroupReport;
 pub use self::group_state::GroupState;
-pub use self::histograms::NodeHistograms;
-pub use self::node::{Lane, LaneStats, NodeStats};
+pub use self::node::NodeStats;
 pub use self::outcome::{Outcome, OutcomeCounts};

@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::snapshot::SnapshotLabel;
-use quorate_storage::state::{AppliedRecord, StateDigest};
-use quorate_storage::{
-    ConfEpoch, ConfState, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
-    RangeEpoch, ReplicaDescriptor, ReplicaId, Term, Timestamp,
-};
+use quorate_storage::{NodeId, ReplicaId};
 use tokio::time::timeout;
 
-use crate::conformance::node::{Node, append, config, identity, message};
+use crate::conformance::node::{Node, config, identity};
 use crate::conformance::raw::RawPeer;
 use crate::conformance::recorder::{DROP, ECHO, HOLD};
+use crate::conformance::samples::{append, full_message, message};
 use crate::conformance::{Fixture, PATIENCE};
 use crate::handler::RequestError;
-use crate::message::{Lane, RaftMessage, RaftMessageKind};
+use crate::message::{Lane, RaftMessageKind};
 use crate::wire::{CallReply, CallRequest, FrameKind, ReplyStatus, write_frame};
 
 /// A deadline that is meant to pass.
@@ -327,6 +323,16 @@ pub async fn a_silent_node_is_found_dead(fixture: &dyn Fixture) {
     assert!(!a.transport.peer_up(NodeId(2)));
 }
 
+/// Pings compare the nodes' clocks; here both nodes read the same one.
+pub async fn pings_compare_the_clocks(fixture: &dyn Fixture) {
+    let (a, b) = Node::pair(fixture).await;
+    a.reaches(b.id).await;
+    a.until_counts("a pong arrives", |_| a.transport.clock_offset_ms(b.id).is_some()).await;
+    let offset_ms = a.transport.clock_offset_ms(b.id).map_or(u64::MAX, i64::unsigned_abs);
+    assert!(u128::from(offset_ms) < PATIENCE.as_millis(), "{offset_ms} ms apart");
+    assert_eq!(a.transport.clock_offset_ms(NodeId(9)), None);
+}
+
 /// A graceful stop loses nothing that was queued on a lane that stands.
 pub async fn a_stop_writes_what_is_queued(fixture: &dyn Fixture) {
     const COUNT: usize = 500;
@@ -366,45 +372,4 @@ async fn start_with(fixture: &dyn Fixture, change: impl FnOnce(&mut crate::Confi
     let mut settings = config(fixture, 1);
     change(&mut settings);
     Node::start_as(fixture, identity(1), settings).await
-}
-
-/// A message with something in every field.
-fn full_message() -> RaftMessage {
-    let replica =
-        ReplicaDescriptor { replica: ReplicaId(4), node: NodeId(2), incarnation: Incarnation([6; 16]) };
-    let descriptor = GroupDescriptor {
-        group: GroupId(3),
-        uid: GroupUid([3; 16]),
-        range: KeyRange { start: Bytes::from_static(b"a"), end: Some(Bytes::from_static(b"z")) },
-        range_epoch: RangeEpoch(8),
-        conf_epoch: ConfEpoch(9),
-        replicas: vec![replica, replica],
-    };
-    let record = AppliedRecord {
-        applied: EntryId { term: Term(3), index: Index(77) },
-        conf_state: ConfState {
-            voters: vec![ReplicaId(1), ReplicaId(2)],
-            voters_outgoing: vec![ReplicaId(1)],
-            learners: vec![ReplicaId(5)],
-            learners_next: vec![ReplicaId(6)],
-            auto_leave: true,
-        },
-        descriptor,
-        incarnation: Incarnation([8; 16]),
-        hlc_ceiling: Timestamp(1 << 50),
-        cutover: Some(Index(12)),
-        wrapped_keys: Bytes::from_static(b"keys"),
-        digest: StateDigest(u128::MAX - 5),
-    };
-    RaftMessage {
-        commit: EntryId { term: Term(3), index: Index(70) },
-        snapshot: Some(Box::new(SnapshotLabel { record })),
-        request_snapshot: Index(5),
-        reject: true,
-        reject_hint: Index(6),
-        context: Bytes::from_static(b"context"),
-        priority: -3,
-        kind: RaftMessageKind::Snapshot,
-        ..append(u64::MAX - 1, 1_000)
-    }
 }

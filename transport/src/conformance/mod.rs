@@ -8,6 +8,7 @@ pub mod hostile;
 mod node;
 mod raw;
 mod recorder;
+pub(crate) mod samples;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ macro_rules! transport_conformance {
                 a_full_queue_drops_and_reports,
                 a_broken_connection_is_made_anew,
                 a_silent_node_is_found_dead,
+                pings_compare_the_clocks,
                 a_stop_writes_what_is_queued;
             hostile:
                 garbage_closes_the_connection_and_no_more,

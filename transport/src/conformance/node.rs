@@ -2,20 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::{
-    ClusterId, Entry, EntryId, EntryKind, GroupId, GroupUid, Incarnation, Index, NodeId, ReplicaId, Term,
-};
-use quorate_telemetry::Rng;
+use quorate_storage::{ClusterId, Incarnation, NodeId};
+use quorate_telemetry::{SeededRng, SystemClock};
 
 use crate::config::Config;
 use crate::conformance::recorder::Recorder;
 use crate::conformance::{Fixture, PATIENCE};
 use crate::handshake::Identity;
-use crate::message::{RaftMessage, RaftMessageKind};
 use crate::peers::PeerTable;
 use crate::stats::Counts;
 use crate::transport::{Parts, Transport};
@@ -48,7 +44,8 @@ impl Node {
             net: fixture.net(number),
             handler: seen.clone(),
             peers: peers.clone(),
-            rng: Arc::new(Dice(AtomicU64::new(number.into()))),
+            clock: Arc::new(SystemClock::new()),
+            rng: Arc::new(SeededRng::new(number.into())),
         };
         let started = Transport::start(config, parts).await;
         let transport = started.expect("a node under test starts");
@@ -116,57 +113,5 @@ pub(crate) fn config(fixture: &dyn Fixture, number: u8) -> Config {
         backoff_min: Duration::from_millis(1),
         backoff_max: Duration::from_millis(20),
         ..Config::default()
-    }
-}
-
-/// A message of `kind` in `group` whose `log.index` is `number`.
-pub(crate) fn message(kind: RaftMessageKind, group: u64, number: u64) -> RaftMessage {
-    RaftMessage {
-        group: GroupId(group),
-        uid: GroupUid([3; 16]),
-        from: ReplicaId(1),
-        from_incarnation: Incarnation([1; 16]),
-        to: ReplicaId(2),
-        to_incarnation: Incarnation([2; 16]),
-        kind,
-        term: Term(5),
-        log: EntryId { term: Term(4), index: Index(number) },
-        commit: EntryId::default(),
-        entries: Vec::new(),
-        snapshot: None,
-        request_snapshot: Index(0),
-        reject: false,
-        reject_hint: Index(0),
-        context: Bytes::new(),
-        priority: 0,
-    }
-}
-
-/// An append of one entry of `bytes` bytes.
-pub(crate) fn append(number: u64, bytes: usize) -> RaftMessage {
-    let entry = Entry {
-        term: Term(5),
-        index: Index(number + 1),
-        kind: EntryKind::Normal,
-        payload: Bytes::from(vec![number.to_le_bytes()[0]; bytes]),
-    };
-    RaftMessage { entries: vec![entry], ..message(RaftMessageKind::Append, 1, number) }
-}
-
-/// SplitMix64: jitter for the nodes under test.
-#[derive(Debug)]
-struct Dice(AtomicU64);
-
-impl Rng for Dice {
-    fn next_u64(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn stream(&self, label: u64) -> Arc<dyn Rng> {
-        Arc::new(Self(AtomicU64::new(self.0.load(Ordering::Relaxed) ^ label)))
     }
 }

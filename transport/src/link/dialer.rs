@@ -1,7 +1,7 @@
 //! The task of one lane to one node: waits for demand, dials, runs the session, backs off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use quorate_storage::NodeId;
 use tokio::sync::Notify;
@@ -17,6 +17,9 @@ use crate::message::{Lane, RaftMessage};
 use crate::shared::Shared;
 use crate::stats::add;
 
+/// No pong has come yet.
+const UNKNOWN_OFFSET: i64 = i64::MIN;
+
 /// One lane to one node.
 #[derive(Debug)]
 pub(crate) struct Dialer {
@@ -24,6 +27,8 @@ pub(crate) struct Dialer {
     pub(crate) lane: Lane,
     pub(crate) outbox: Outbox,
     is_up: AtomicBool,
+    /// How far the node's clock is ahead; [`UNKNOWN_OFFSET`] before the first pong of a connection.
+    clock_offset_ms: AtomicI64,
     /// The node was found dead on its other lane.
     suspected: Notify,
 }
@@ -37,12 +42,25 @@ impl Dialer {
             frame_bytes_max: config.frame_bytes_max,
         };
         let outbox = Outbox::new(node, limits);
-        Self { node, lane, outbox, is_up: AtomicBool::new(false), suspected: Notify::new() }
+        Self {
+            node,
+            lane,
+            outbox,
+            is_up: AtomicBool::new(false),
+            clock_offset_ms: AtomicI64::new(UNKNOWN_OFFSET),
+            suspected: Notify::new(),
+        }
     }
 
     /// Whether a connection stands, handshake included.
     pub(crate) fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Acquire)
+    }
+
+    /// How far the node's clock is ahead of ours.
+    pub(crate) fn clock_offset_ms(&self) -> Option<i64> {
+        let offset_ms = self.clock_offset_ms.load(Ordering::Relaxed);
+        (self.is_up() && offset_ms != UNKNOWN_OFFSET).then_some(offset_ms)
     }
 
     /// Queues a message or drops it, counted.
@@ -132,10 +150,13 @@ impl Dialer {
             outbox: &self.outbox,
             stats: &shared.stats,
             draining: &shared.draining,
+            clock: &*shared.clock,
+            clock_offset_ms: &self.clock_offset_ms,
             ping_interval: shared.config.ping_interval,
             silent_intervals_max: shared.config.silent_intervals_max,
             frame_bytes_max: shared.config.frame_bytes_max,
         };
+        self.clock_offset_ms.store(UNKNOWN_OFFSET, Ordering::Relaxed);
         self.is_up.store(true, Ordering::Release);
         let end = tokio::select! {
             biased;

@@ -1,8 +1,9 @@
 //! A connection this node opened: writes the outbox, reads replies, pings.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use quorate_telemetry::Clock;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -12,8 +13,9 @@ use crate::handshake::Established;
 use crate::link::{Outbox, Outgoing};
 use crate::message::{Lane, RaftMessage};
 use crate::net::Connection;
+use crate::shared::wall_ms;
 use crate::stats::{Stats, add};
-use crate::wire::{CallReply, FrameKind, FrameReader, encode_batch, write_frame};
+use crate::wire::{CallReply, FrameKind, FrameReader, Ping, Pong, encode_batch, write_frame};
 
 /// About how many bytes one write carries. Larger messages go alone.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -30,6 +32,9 @@ pub(crate) struct Session<'a> {
     pub(crate) stats: &'a Stats,
     /// Told to finish: write what waits, then end.
     pub(crate) draining: &'a CancellationToken,
+    pub(crate) clock: &'a dyn Clock,
+    /// How far the other node's clock is ahead of ours.
+    pub(crate) clock_offset_ms: &'a AtomicI64,
     pub(crate) ping_interval: Duration,
     pub(crate) silent_intervals_max: u32,
     pub(crate) frame_bytes_max: usize,
@@ -57,7 +62,7 @@ impl Session<'_> {
             while let Some(frame) = reader.take_buffered()? {
                 match frame.kind {
                     FrameKind::Reply => self.complete(&frame.body)?,
-                    FrameKind::Pong if frame.body.is_empty() => {}
+                    FrameKind::Pong => self.note_offset(Pong::decode(&frame.body)?),
                     kind => return Err(kind.unexpected().into()),
                 }
             }
@@ -72,6 +77,10 @@ impl Session<'_> {
             add(&self.stats.replies_late, 1);
         }
         Ok(())
+    }
+
+    fn note_offset(&self, pong: Pong) {
+        self.clock_offset_ms.store(pong.offset_ms(wall_ms(self.clock)), Ordering::Relaxed);
     }
 
     async fn write_outbox(&self, mut writer: WriteHalf<Box<dyn Connection>>) -> Result<()> {
@@ -103,7 +112,8 @@ impl Session<'_> {
     ) -> Result<()> {
         buffer.clear();
         if outgoing.ping {
-            write_frame(buffer, FrameKind::Ping, |_| {});
+            let ping = Ping { wall_ms: wall_ms(self.clock) };
+            write_frame(buffer, FrameKind::Ping, |body| ping.encode(body));
         }
         for request in &outgoing.requests {
             write_frame(buffer, FrameKind::Request, |body| request.encode(body));

@@ -3,6 +3,10 @@
 //! Behaves as TCP does: bytes of a cut direction are held back, not lost; a connection attempt into a cut
 //! waits; nobody listening is a refusal; a reset breaks both ends.
 
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -14,9 +14,9 @@ use crate::message::Lane;
 use crate::net::Connection;
 use crate::server::registry::Registry;
 use crate::server::replies::{Overrun, Replies};
-use crate::shared::Shared;
+use crate::shared::{Shared, wall_ms};
 use crate::stats::add;
-use crate::wire::{CallRequest, Frame, FrameKind, FrameReader, decode_batch, expect_empty, write_frame};
+use crate::wire::{CallRequest, Frame, FrameKind, FrameReader, Ping, Pong, decode_batch, write_frame};
 
 /// About how many bytes of replies one write carries.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -77,8 +77,7 @@ impl<'a> Incoming<'a> {
             }
             FrameKind::Request => self.take_request(&frame.body)?,
             FrameKind::Ping => {
-                expect_empty(&frame.body)?;
-                self.replies.push_pong();
+                self.replies.push_pong(Ping::decode(&frame.body)?);
             }
             kind => return Err(kind.unexpected().into()),
         }
@@ -120,8 +119,9 @@ impl<'a> Incoming<'a> {
                 continue;
             }
             buffer.clear();
-            if outgoing.pong {
-                write_frame(&mut buffer, FrameKind::Pong, |_| {});
+            if let Some(ping) = outgoing.ping {
+                let pong = Pong { ping_wall_ms: ping.wall_ms, wall_ms: wall_ms(&*self.shared.clock) };
+                write_frame(&mut buffer, FrameKind::Pong, |body| pong.encode(body));
             }
             for reply in &outgoing.replies {
                 write_frame(&mut buffer, FrameKind::Reply, |body| reply.encode(body));

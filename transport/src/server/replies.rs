@@ -11,13 +11,14 @@ use tokio::sync::Notify;
 use crate::handler::Responder;
 use crate::link::BUSY_RETRY_AFTER;
 use crate::stats::{Stats, add};
-use crate::wire::{CallReply, ReplyStatus};
+use crate::wire::{CallReply, Ping, ReplyStatus};
 
 #[derive(Debug, Default)]
 struct State {
     replies: VecDeque<CallReply>,
     bytes: usize,
-    pong: bool,
+    /// A ping to answer.
+    ping: Option<Ping>,
     /// Requests taken whose reply has not been written.
     served: usize,
 }
@@ -25,13 +26,14 @@ struct State {
 /// What one write carries.
 #[derive(Debug, Default)]
 pub(crate) struct OutgoingReplies {
-    pub(crate) pong: bool,
+    /// To be answered by a pong.
+    pub(crate) ping: Option<Ping>,
     pub(crate) replies: Vec<CallReply>,
 }
 
 impl OutgoingReplies {
     pub(crate) fn is_empty(&self) -> bool {
-        !self.pong && self.replies.is_empty()
+        self.ping.is_none() && self.replies.is_empty()
     }
 }
 
@@ -79,10 +81,10 @@ impl Replies {
     }
 
     /// Asks for a pong with the next write.
-    pub(crate) fn push_pong(&self) {
+    pub(crate) fn push_pong(&self, ping: Ping) {
         let mut state = self.state.lock();
-        let was_idle = state.replies.is_empty() && !state.pong;
-        state.pong = true;
+        let was_idle = state.replies.is_empty() && state.ping.is_none();
+        state.ping = Some(ping);
         drop(state);
         if was_idle {
             self.filled.notify_one();
@@ -97,7 +99,7 @@ impl Replies {
     /// Takes what waits, up to about `bytes_max`; at least one reply.
     pub(crate) fn take(&self, bytes_max: usize) -> OutgoingReplies {
         let mut state = self.state.lock();
-        let pong = std::mem::take(&mut state.pong);
+        let ping = state.ping.take();
         let mut replies = Vec::new();
         let mut bytes = 0;
         while let Some(next) = state.replies.front() {
@@ -109,7 +111,7 @@ impl Replies {
             replies.extend(state.replies.pop_front());
         }
         state.bytes -= bytes;
-        OutgoingReplies { pong, replies }
+        OutgoingReplies { ping, replies }
     }
 
     /// These replies have been written: their requests are over.
@@ -126,7 +128,7 @@ impl Replies {
             reply.body = Bytes::new();
             add(&self.stats.replies_lost, 1);
         }
-        let was_idle = state.replies.is_empty() && !state.pong;
+        let was_idle = state.replies.is_empty() && state.ping.is_none();
         state.bytes += CallReply::OVERHEAD_BYTES + reply.body.len();
         state.replies.push_back(reply);
         drop(state);

@@ -134,8 +134,3 @@ pub(crate) fn missing_bytes(buffer: &BytesMut, body_bytes_max: usize) -> Result<
 fn peek_header(buffer: &BytesMut, body_bytes_max: usize) -> Result<Option<Header>, WireError> {
     buffer.first_chunk().map(|header| Header::decode(header, body_bytes_max)).transpose()
 }
-
-/// Refuses a body where there is none.
-pub(crate) fn expect_empty(body: &Bytes) -> Result<(), WireError> {
-    if body.is_empty() { Ok(()) } else { Err(WireError::Malformed { what: "body of a ping" }) }
-}

@@ -24,6 +24,8 @@ struct HelloV1 {
     node: u64,
     incarnation: [u8; 16],
     to: u64,
+    /// Room to grow: written as 0, ignored when read.
+    reserved: u64,
 }
 
 /// Form of the answer. Frozen for all protocol versions.
@@ -36,6 +38,8 @@ struct HelloAckV1 {
     cluster: [u8; 16],
     node: u64,
     incarnation: [u8; 16],
+    /// Room to grow: written as 0, ignored when read.
+    reserved: u64,
 }
 
 /// Protocol versions, both ends included.
@@ -75,6 +79,7 @@ impl Hello {
             node: self.node.get(),
             incarnation: self.incarnation.0,
             to: self.to.get(),
+            reserved: 0,
         };
         archive_into(&form, buffer);
     }
@@ -152,6 +157,7 @@ impl HelloAck {
             cluster: self.cluster.0,
             node: self.node.get(),
             incarnation: self.incarnation.0,
+            reserved: 0,
         };
         archive_into(&form, buffer);
     }

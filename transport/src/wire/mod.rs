@@ -8,7 +8,7 @@ mod call;
 mod error;
 mod frame;
 mod hello;
-mod label;
+mod ping;
 mod raft;
 mod reader;
 mod rkyv_forms;
@@ -19,8 +19,9 @@ use bytes::Bytes;
 
 pub(crate) use call::{CallReply, CallRequest, ReplyStatus};
 pub use error::WireError;
-pub(crate) use frame::{Frame, FrameKind, expect_empty, write_frame};
+pub(crate) use frame::{Frame, FrameKind, write_frame};
 pub(crate) use hello::{Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode};
+pub(crate) use ping::{Ping, Pong};
 pub(crate) use raft::{decode_batch, encode_batch, message_bytes};
 pub(crate) use reader::FrameReader;
 
@@ -47,11 +48,12 @@ pub fn decode_anything(bytes: &[u8]) -> Result<(), WireError> {
 
 fn decode_body(kind: FrameKind, body: &Bytes) -> Result<(), WireError> {
     match kind {
-        FrameKind::Hello => Hello::decode(body).map(drop),
-        FrameKind::HelloAck => HelloAck::decode(body).map(drop),
-        FrameKind::Ping | FrameKind::Pong => expect_empty(body),
-        FrameKind::RaftBatch => decode_batch(body).map(drop),
-        FrameKind::Request => CallRequest::decode(body).map(drop),
-        FrameKind::Reply => CallReply::decode(body).map(drop),
+        FrameKind::Hello => Hello::decode(body).map(|_| ()),
+        FrameKind::HelloAck => HelloAck::decode(body).map(|_| ()),
+        FrameKind::Ping => Ping::decode(body).map(|_| ()),
+        FrameKind::Pong => Pong::decode(body).map(|_| ()),
+        FrameKind::RaftBatch => decode_batch(body).map(|_| ()),
+        FrameKind::Request => CallRequest::decode(body).map(|_| ()),
+        FrameKind::Reply => CallReply::decode(body).map(|_| ()),
     }
 }

@@ -1,12 +1,15 @@
 //! Raft messages of any groups, batched into one body.
 
+use std::path::Path;
+
 use bytes::Bytes;
+use quorate_storage::snapshot::SnapshotLabel;
+use quorate_storage::state::AppliedRecord;
 use quorate_storage::{Entry, EntryId, EntryKind, GroupId, GroupUid, Incarnation, Index, ReplicaId, Term};
 use rkyv::{Archive, Serialize};
 
 use crate::message::{RaftMessage, RaftMessageKind};
 use crate::wire::WireError;
-use crate::wire::label::{ArchivedSnapshotLabelV1, SnapshotLabelV1, label_bytes};
 use crate::wire::rkyv_forms::{AsVec, access, archive_into, share};
 
 /// Form of a batch. Frozen.
@@ -31,7 +34,9 @@ struct RaftMessageV1 {
     commit_term: u64,
     commit_index: u64,
     entries: Vec<EntryV1>,
-    snapshot: Option<Box<SnapshotLabelV1>>,
+    /// An encoded `AppliedRecord` (the storage crate's frozen form), or empty for none.
+    #[rkyv(with = AsVec)]
+    snapshot: Bytes,
     request_snapshot: u64,
     reject: bool,
     reject_hint: u64,
@@ -60,7 +65,7 @@ pub(crate) fn message_bytes(message: &RaftMessage) -> usize {
         + size_of::<ArchivedRaftMessageV1>()
         + message.entries.len() * size_of::<ArchivedEntryV1>()
         + payloads
-        + message.snapshot.as_deref().map_or(0, label_bytes)
+        + message.snapshot.as_deref().map_or(0, |label| label.record.encode().len())
         + message.context.len()
 }
 
@@ -92,7 +97,7 @@ impl RaftMessageV1 {
             commit_term: message.commit.term.get(),
             commit_index: message.commit.index.get(),
             entries: message.entries.iter().map(EntryV1::of).collect(),
-            snapshot: message.snapshot.as_deref().map(|label| Box::new(SnapshotLabelV1::of(label))),
+            snapshot: encode_label(message.snapshot.as_deref()),
             request_snapshot: message.request_snapshot.get(),
             reject: message.reject,
             reject_hint: message.reject_hint.get(),
@@ -117,7 +122,6 @@ impl ArchivedRaftMessageV1 {
     fn to_message(&self, body: &Bytes) -> Result<RaftMessage, WireError> {
         let entries: Result<Vec<Entry>, WireError> =
             self.entries.iter().map(|entry| entry.to_entry(body)).collect();
-        let label = |label: &ArchivedSnapshotLabelV1| Box::new(label.to_label(body));
         Ok(RaftMessage {
             group: GroupId(self.group.to_native()),
             uid: GroupUid(self.uid),
@@ -130,7 +134,7 @@ impl ArchivedRaftMessageV1 {
             log: position(self.log_term.to_native(), self.log_index.to_native()),
             commit: position(self.commit_term.to_native(), self.commit_index.to_native()),
             entries: entries?,
-            snapshot: self.snapshot.as_ref().map(|boxed| label(boxed)),
+            snapshot: decode_label(&self.snapshot)?,
             request_snapshot: Index(self.request_snapshot.to_native()),
             reject: self.reject,
             reject_hint: Index(self.reject_hint.to_native()),
@@ -149,6 +153,20 @@ impl ArchivedEntryV1 {
             kind: EntryKind::from_code(self.kind).ok_or(WireError::Malformed { what: "kind of an entry" })?,
             payload: share(body, &self.payload),
         })
+    }
+}
+
+fn encode_label(label: Option<&SnapshotLabel>) -> Bytes {
+    label.map_or_else(Bytes::new, |label| label.record.encode().into())
+}
+
+fn decode_label(bytes: &[u8]) -> Result<Option<Box<SnapshotLabel>>, WireError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    match AppliedRecord::decode(bytes, Path::new("snapshot message")) {
+        Ok(Some(record)) => Ok(Some(Box::new(SnapshotLabel { record }))),
+        Ok(None) | Err(_) => Err(WireError::Malformed { what: "label of a snapshot" }),
     }
 }
 

@@ -30,6 +30,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.body_bytes_max = body_bytes_max;
     }
 
+    /// Bytes held at the moment.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next frame that is already here, without waiting.
     pub(crate) fn take_buffered(&mut self) -> Result<Option<Frame>, WireError> {
         frame::take_frame(&mut self.buffer, self.body_bytes_max)

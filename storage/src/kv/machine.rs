@@ -1,0 +1,284 @@
+//! The built-in state machine: [`KvStateMachine`] over any [`KvEngine`].
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::apply::Overlay;
+use super::batch::Batch;
+use super::generations::{Generation, Generations};
+use super::marker::{self, Counts};
+use super::reader::{Current, KvStateReader};
+use super::store::{KvEngine, KvStore};
+use super::view::KvStateView;
+use super::{KvCommand, restore};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::ids::{GroupUid, Index};
+use crate::snapshot::SnapshotSource;
+use crate::state::{
+    AppliedIndexReader, AppliedIndexWriter, AppliedRecord, Command, RecordHasher, StateDigest, StateMachine,
+    StateReader, StateView,
+};
+
+/// A replicated ordered map from keys to values. Its commands are [`KvCommand`]s, its outputs
+/// [`super::KvOutcome`]s; it is read through [`super::KvRead`].
+#[derive(Debug)]
+pub struct KvStateMachine {
+    pub(super) engine: Arc<dyn KvEngine>,
+    pub(super) generations: Generations,
+    pub(super) hasher: RecordHasher,
+    pub(super) current: Arc<Current>,
+    pub(super) backing: Backing,
+    /// Number of the newest generation that was ever switched to.
+    pub(super) generation: u64,
+}
+
+/// What stands behind the state machine.
+#[derive(Debug)]
+pub(super) enum Backing {
+    /// A store that works.
+    Ready(Box<Ready>),
+    /// No store, or one that must not be touched again; only a restore helps.
+    Failed(Error),
+}
+
+/// A store, and what its marker says.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) store: Box<dyn KvStore>,
+    pub(super) generation: Arc<Generation>,
+    /// `None` in a new store, and in one whose marker is of an older format.
+    pub(super) record: Option<AppliedRecord>,
+    pub(super) counts: Counts,
+}
+
+/// A decided apply call.
+struct Prepared {
+    batch: Batch,
+    record: AppliedRecord,
+    counts: Counts,
+    outputs: Vec<Bytes>,
+}
+
+impl KvStateMachine {
+    /// Opens the state of the group `uid` in `dir` (`groups/<group>/state`), or creates it. Never scans the
+    /// data.
+    ///
+    /// Never fails, because a start never does for the sake of a cache: if the store does not open,
+    /// [`KvStateMachine::failure`] says why, [`AppliedIndexReader::applied_record`] returns the same error
+    /// (so the gate falls back with `read_err`), everything else fails with it, and
+    /// [`StateMachine::restore`] builds the state anew.
+    pub fn open(engine: Arc<dyn KvEngine>, disk: Arc<dyn Disk>, dir: &Path, uid: GroupUid) -> Self {
+        let generations = Generations::new(disk, dir.to_path_buf());
+        let mut this = Self {
+            engine,
+            generations,
+            hasher: RecordHasher::new(uid),
+            current: Arc::new(Current::none(dir)),
+            backing: Backing::Failed(Error::Missing { path: dir.to_path_buf() }),
+            generation: 0,
+        };
+        let opened = this.generations.open_current().and_then(|number| {
+            this.generation = number;
+            this.open_generation(number)
+        });
+        this.settle(opened);
+        this
+    }
+
+    /// Why there is no store, if there is none.
+    pub fn failure(&self) -> Option<&Error> {
+        match &self.backing {
+            Backing::Ready(_) => None,
+            Backing::Failed(cause) => Some(cause),
+        }
+    }
+
+    /// What the state holds; zeros if there is no store.
+    pub fn counts(&self) -> Counts {
+        match &self.backing {
+            Backing::Ready(ready) => ready.counts,
+            Backing::Failed(_) => Counts::default(),
+        }
+    }
+
+    pub(super) fn open_generation(&self, number: u64) -> Result<Ready> {
+        let dir = self.generations.path(number);
+        let store = self.engine.open(&dir)?;
+        let decoded = match store.marker()? {
+            Some(bytes) => marker::decode(&bytes, &dir)?,
+            None => None,
+        };
+        let (counts, record) =
+            decoded.map_or((Counts::default(), None), |(counts, record)| (counts, Some(record)));
+        let generation = Arc::new(Generation::new(&self.generations, number, store.reader()));
+        Ok(Ready { store, generation, record, counts })
+    }
+
+    /// Takes over what was opened, or why it was not.
+    pub(super) fn settle(&mut self, opened: Result<Ready>) {
+        self.backing = match opened {
+            Ok(ready) => {
+                self.current.set(Some(ready.generation.clone()));
+                Backing::Ready(Box::new(ready))
+            }
+            Err(cause) => {
+                tracing::warn!(%cause, generation = self.generation, "the state store did not open");
+                self.current.set(None);
+                Backing::Failed(cause)
+            }
+        };
+    }
+
+    fn ready(&self) -> Result<&Ready> {
+        match &self.backing {
+            Backing::Ready(ready) => Ok(ready),
+            Backing::Failed(cause) => Err(closed(cause)),
+        }
+    }
+
+    fn ready_mut(&mut self) -> Result<&mut Ready> {
+        match &mut self.backing {
+            Backing::Ready(ready) => Ok(ready),
+            Backing::Failed(cause) => Err(closed(cause)),
+        }
+    }
+
+    /// After `cause` the store must not be touched again.
+    fn fail(&mut self, cause: Error) -> Error {
+        self.current.set(None);
+        self.backing = Backing::Failed(cause.clone());
+        cause
+    }
+}
+
+fn closed(cause: &Error) -> Error {
+    match cause {
+        Error::Closed { .. } => cause.clone(),
+        _ => Error::Closed { cause: Arc::new(cause.clone()) },
+    }
+}
+
+impl Ready {
+    /// Decides every command, without changing anything yet.
+    fn prepare(
+        &self,
+        hasher: &RecordHasher,
+        commands: &[Command],
+        record: &AppliedRecord,
+    ) -> Result<Prepared> {
+        self.check_order(commands, record);
+        let mut overlay = Overlay::new(self.generation.reader(), self.generation.dir());
+        let mut outputs = Vec::with_capacity(commands.len());
+        for command in commands {
+            outputs.push(overlay.run(&KvCommand::decode(&command.body)?)?.encode());
+        }
+        let digest = self.record.as_ref().map_or(StateDigest::EMPTY, |record| record.digest);
+        let mut counts = self.counts;
+        let mut batch = Batch::new(record.applied.index);
+        let digest = overlay.finish(&mut batch, &mut counts, (hasher, digest));
+        let record = AppliedRecord { digest, ..record.clone() };
+        batch.set_marker(marker::encode(counts, &record));
+        Ok(Prepared { batch, record, counts, outputs })
+    }
+
+    fn commit(&mut self, prepared: Prepared) -> Result<Vec<Bytes>> {
+        self.store.write(&prepared.batch)?;
+        self.record = Some(prepared.record);
+        self.counts = prepared.counts;
+        Ok(prepared.outputs)
+    }
+
+    /// What raft delivers moves on and never back.
+    fn check_order(&self, commands: &[Command], record: &AppliedRecord) {
+        let mut last = self.record.as_ref().map_or(Index(0), |record| record.applied.index);
+        let applied = record.applied.index;
+        assert!(applied > last, "entry {applied} is applied after {last}");
+        for command in commands {
+            let index = command.id.index;
+            assert!(index > last && index <= applied, "command {index} is not between {last} and {applied}");
+            last = index;
+        }
+    }
+}
+
+impl StateMachine for KvStateMachine {
+    fn check(&self, body: &Bytes) -> Result<()> {
+        KvCommand::decode(body).map(drop)
+    }
+
+    fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
+        let result = self.ready_mut()?.commit(prepared);
+        result.map_err(|cause| self.fail(cause))
+    }
+
+    fn reader(&self) -> Arc<dyn StateReader> {
+        Arc::new(KvStateReader::new(self.current.clone()))
+    }
+
+    fn view(&self) -> Result<Box<dyn StateView>> {
+        let ready = self.ready()?;
+        let view = KvStateView::new(ready.store.view()?, ready.generation.clone())?;
+        assert_eq!(Some(view.record()), ready.record.as_ref(), "a view's label is what was applied last");
+        Ok(Box::new(view))
+    }
+
+    fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()> {
+        restore::restore(self, source, record)
+    }
+
+    fn checkpoint(&mut self) -> Result<Index> {
+        let result = self.ready_mut()?.store.checkpoint();
+        result.map_err(|cause| self.fail(cause))
+    }
+
+    fn durable_applied(&self) -> Index {
+        self.ready().map_or(Index(0), |ready| ready.store.durable_index())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let result = self.ready_mut()?.store.close();
+        let cause = Error::Missing { path: self.generations.path(self.generation) };
+        let stopped = self.fail(Error::Closed { cause: Arc::new(cause) });
+        drop(stopped);
+        result
+    }
+
+    fn as_applied_index_reader(&self) -> Option<&dyn AppliedIndexReader> {
+        Some(self)
+    }
+
+    fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
+        Some(self)
+    }
+}
+
+impl AppliedIndexReader for KvStateMachine {
+    fn applied_record(&self) -> Result<Option<AppliedRecord>> {
+        match &self.backing {
+            Backing::Ready(ready) => Ok(ready.record.clone()),
+            Backing::Failed(cause) => Err(cause.clone()),
+        }
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.ready().is_ok_and(|ready| ready.store.is_trusted())
+    }
+}
+
+impl AppliedIndexWriter for KvStateMachine {
+    /// # Panics
+    /// If `index` was not applied yet: a marker never runs ahead of the state.
+    fn persist_applied(&mut self, index: Index) -> Result<()> {
+        let ready = self.ready()?;
+        let applied = ready.record.as_ref().map_or(Index(0), |record| record.applied.index);
+        assert!(index <= applied, "entry {index} was not applied yet, {applied} was");
+        if ready.store.durable_index() < index {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+}

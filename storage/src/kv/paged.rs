@@ -1,0 +1,57 @@
+//! Walks an [`UndoView`] page by page, so that a long walk holds writes back only for moments.
+
+use bytes::Bytes;
+
+use super::store::Visit;
+use super::undo::UndoView;
+use crate::error::Result;
+
+/// Most records of one page.
+const PAGE_RECORDS_MAX: usize = 1_024;
+
+/// Bytes after which a page ends.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A page of a view, and the key to go on after; `None` after the last page.
+pub(crate) struct Page {
+    records: Vec<(Bytes, Bytes)>,
+    next: Option<Bytes>,
+}
+
+/// Takes a page of the live records `pairs` (those after the key `after`) and rewinds it.
+pub(crate) fn page(
+    pairs: impl Iterator<Item = Result<(Bytes, Bytes)>>,
+    after: &[u8],
+    undo: &UndoView,
+) -> Result<Page> {
+    let mut records: Vec<(Bytes, Bytes)> = Vec::new();
+    let mut bytes = 0;
+    let mut next = None;
+    for pair in pairs {
+        let (key, value) = pair?;
+        bytes += key.len() + value.len();
+        records.push((key, value));
+        if records.len() >= PAGE_RECORDS_MAX || bytes >= PAGE_BYTES_MAX {
+            next = records.last().map(|(key, _)| key.clone());
+            break;
+        }
+    }
+    Ok(Page { records: undo.rewind(records, after, next.as_deref()), next })
+}
+
+/// Visits every record: `take` gives the page after a key.
+pub(crate) fn for_each(visit: &mut Visit<'_>, mut take: impl FnMut(&[u8]) -> Result<Page>) -> Result<()> {
+    let mut after = Bytes::new();
+    loop {
+        let page = take(&after)?;
+        for (key, value) in &page.records {
+            if visit(key, value)?.is_break() {
+                return Ok(());
+            }
+        }
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Replaces a whole state: the next generation is built, proven, closed and only then switched to. Whatever
+//! fails or crashes before the rename leaves the old state as it was.
+
+use super::batch::Batch;
+use super::machine::{Backing, KvStateMachine};
+use super::marker::{self, Counts};
+use super::record;
+use crate::error::{Error, Result};
+use crate::snapshot::SnapshotSource;
+use crate::state::{AppliedRecord, StateDigest};
+
+/// Bytes after which a batch of records is written.
+const BATCH_BYTES: usize = 1 << 20;
+
+pub(super) fn restore(
+    machine: &mut KvStateMachine,
+    source: &mut dyn SnapshotSource,
+    record: &AppliedRecord,
+) -> Result<()> {
+    let number = machine.generation.max(machine.generations.highest()?) + 1;
+    let built = build(machine, number, source, record).and_then(|()| machine.generations.switch(number));
+    if let Err(cause) = built {
+        machine.generations.abandon(number);
+        return Err(cause);
+    }
+    machine.generation = number;
+    let opened = machine.open_generation(number);
+    match &machine.backing {
+        // Whoever still reads the old generation keeps it until they are done.
+        Backing::Ready(old) => old.generation.retire(),
+        Backing::Failed(_) => machine.generations.forget_others(number),
+    }
+    machine.settle(opened);
+    machine.failure().map_or(Ok(()), |cause| Err(cause.clone()))
+}
+
+fn build(
+    machine: &KvStateMachine,
+    number: u64,
+    source: &mut dyn SnapshotSource,
+    label: &AppliedRecord,
+) -> Result<()> {
+    let part = machine.generations.begin(number)?;
+    let mut store = machine.engine.open(&part)?;
+    let mut counts = Counts::default();
+    let mut digest = StateDigest::EMPTY;
+    let mut batch = Batch::new(label.applied.index);
+    let mut last_key = None;
+    while let Some((key, value)) = source.next_record()? {
+        if last_key.as_ref().is_some_and(|last| *last >= key) {
+            return Err(Error::Malformed { what: "order of snapshot records" });
+        }
+        digest = digest.with(machine.hasher.hash(&key, &value));
+        counts.add(&key, &value);
+        record::put(&mut batch, &key, &value);
+        last_key = Some(key);
+        if batch.bytes() >= BATCH_BYTES {
+            store.write(&batch)?;
+            batch = Batch::new(label.applied.index);
+        }
+    }
+    if digest != label.digest {
+        return Err(Error::Corrupt {
+            what: "state digest",
+            file: part,
+            offset: 0,
+            expected: folded(label.digest),
+            found: folded(digest),
+        });
+    }
+    batch.set_marker(marker::encode(counts, label));
+    store.write(&batch)?;
+    store.close()
+}
+
+/// The halves of a digest, joined: an error has room for 64 bits.
+fn folded(digest: StateDigest) -> u64 {
+    let (low, high) = (digest.0 & u128::from(u64::MAX), digest.0 >> 64);
+    u64::try_from(low ^ high).unwrap_or_else(|_| unreachable!("both halves have 64 bits"))
+}

@@ -1,0 +1,1 @@
+//! What the key-value state machine itself decides.

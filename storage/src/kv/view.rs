@@ -1,0 +1,46 @@
+//! A consistent view of a key-value state, for a snapshot.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::generations::Generation;
+use super::store::KvView;
+use super::{marker, record};
+use crate::error::{Error, Result};
+use crate::snapshot::SnapshotSink;
+use crate::state::{AppliedRecord, StateView};
+
+/// Every record at one applied record, which is read inside the same view.
+#[derive(Debug)]
+pub(super) struct KvStateView {
+    record: AppliedRecord,
+    // The view goes before the generation whose files it reads.
+    view: Box<dyn KvView>,
+    generation: Arc<Generation>,
+}
+
+impl KvStateView {
+    /// # Errors
+    /// [`Error::Missing`] if nothing was applied yet: there is no state to speak of.
+    pub(super) fn new(view: Box<dyn KvView>, generation: Arc<Generation>) -> Result<Self> {
+        let missing = || Error::Missing { path: generation.dir().to_path_buf() };
+        let bytes = view.marker().ok_or_else(missing)?;
+        let (_, record) = marker::decode(bytes, generation.dir())?.ok_or_else(missing)?;
+        Ok(Self { record, view, generation })
+    }
+}
+
+impl StateView for KvStateView {
+    fn record(&self) -> &AppliedRecord {
+        &self.record
+    }
+
+    fn write_to(&mut self, sink: &mut dyn SnapshotSink) -> Result<()> {
+        let dir = self.generation.dir();
+        self.view.for_each(&mut |key, stored| {
+            let key = key.strip_prefix(&[record::PREFIX]).ok_or(Error::Malformed { what: "stored key" })?;
+            sink.put(key, record::verify(key, stored, dir)?)?;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
