@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use quorate_server::memory::MemoryCluster;
+use quorate_server::EngineCluster;
 
 fn main() -> ExitCode {
-    quorate_server::main(&MemoryCluster)
+    quorate_server::main(&EngineCluster)
 }

@@ -1,0 +1,103 @@
+//! The engine behind the frontends: one [`Backend`] per node, and the cluster of `quorate dev`.
+
+mod cluster;
+mod errors;
+mod pages;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate::{Node, Op, ReadLevel};
+use quorate_telemetry::exporter::Exporter;
+
+use crate::backend::{Backend, BackendError, BoxFuture, Check, InfoSection, Write};
+
+pub use cluster::EngineCluster;
+
+/// One node of the engine.
+#[derive(Clone, Debug)]
+pub struct EngineBackend {
+    node: Node,
+    exporter: Arc<Exporter>,
+}
+
+impl EngineBackend {
+    /// Serves `node`, whose metrics go to `exporter`.
+    pub fn new(node: Node, exporter: Arc<Exporter>) -> Self {
+        Self { node, exporter }
+    }
+}
+
+impl Backend for EngineBackend {
+    fn read(
+        &self,
+        keys: Vec<Bytes>,
+        value_bytes_max: usize,
+    ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
+        Box::pin(async move {
+            let mut left = value_bytes_max;
+            let fits = |value: Option<Bytes>| {
+                let bytes = value.as_ref().map_or(0, Bytes::len);
+                let Some(rest) = left.checked_sub(bytes) else {
+                    return Err(BackendError::ReplyTooLarge { bytes_max: value_bytes_max });
+                };
+                left = rest;
+                Ok(value)
+            };
+            if let [key] = keys.as_slice() {
+                let value = self.node.get(key.clone(), ReadLevel::Linearizable).await;
+                return vec![value.map_err(errors::of_read).and_then(fits)];
+            }
+            let values = self.node.get_each(&keys, ReadLevel::Linearizable).await;
+            let mut fits = fits;
+            values.into_iter().map(|value| value.map_err(errors::of_read).and_then(&mut fits)).collect()
+        })
+    }
+
+    fn exists(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+        Box::pin(async move {
+            let values = self.node.get_each(&keys, ReadLevel::Linearizable).await;
+            values.into_iter().map(|value| value.map(|v| v.is_some()).map_err(errors::of_read)).collect()
+        })
+    }
+
+    fn write(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+        Box::pin(async move {
+            let ops: Vec<Op> = writes.into_iter().map(op).collect();
+            let results = self.node.write_each(&ops).await;
+            results.into_iter().map(|result| result.map_err(errors::of_write)).collect()
+        })
+    }
+
+    fn info(&self) -> Vec<InfoSection> {
+        pages::info(&self.node)
+    }
+
+    fn health(&self) -> Vec<Check> {
+        pages::health(&self.node)
+    }
+
+    fn readiness(&self) -> Vec<Check> {
+        pages::readiness(&self.node)
+    }
+
+    fn metrics(&self) -> String {
+        self.exporter.render()
+    }
+
+    fn groups(&self) -> Vec<serde_json::Value> {
+        pages::groups(&self.node)
+    }
+
+    fn group(&self, id: u64) -> Option<serde_json::Value> {
+        pages::group(&self.node, id)
+    }
+}
+
+/// The value shares the memory of a whole request, and lives long in caches: it is copied.
+fn op(write: Write) -> Op {
+    match write {
+        Write::Put { key, value } => Op::Put(key, Bytes::copy_from_slice(&value)),
+        Write::Delete { key } => Op::Delete(key),
+    }
+}

@@ -1,0 +1,115 @@
+//! What a node tells its operators.
+
+use quorate::{GroupReadiness, Node};
+use serde_json::{Value, json};
+
+use crate::backend::{Check, InfoSection};
+
+pub(super) fn info(node: &Node) -> Vec<InfoSection> {
+    let catalog = node.catalog();
+    let led = node.local_groups().iter().filter(|status| status.role.is_leader).count();
+    let number = |name, value: u64| (name, value.to_string());
+    vec![InfoSection {
+        title: "Quorate",
+        fields: vec![
+            number("node_id", node.id().get()),
+            number("catalog_version", catalog.version.unwrap_or(0)),
+            number("nodes", catalog.nodes.len() as u64),
+            number("groups", catalog.user_groups().count() as u64),
+            number("groups_led_here", led as u64),
+        ],
+    }]
+}
+
+/// A quarantined group is no reason to restart the process: one group's failure stays one group's failure.
+pub(super) fn health(_node: &Node) -> Vec<Check> {
+    vec![Check { name: "process".to_owned(), problem: None }]
+}
+
+pub(super) fn readiness(node: &Node) -> Vec<Check> {
+    let readiness = node.readiness();
+    let check = |name: &str, problem: Option<&str>| Check {
+        name: name.to_owned(),
+        problem: problem.map(str::to_owned),
+    };
+    let mut checks = vec![
+        check("catalog", (!readiness.has_catalog).then_some("not read yet")),
+        check("running", readiness.is_stopping.then_some("stopping")),
+    ];
+    checks.extend(readiness.groups.iter().map(|(group, readiness)| {
+        let problem = match readiness {
+            GroupReadiness::NoLeader => Some("no leader"),
+            GroupReadiness::Opening => Some("opening"),
+            // Told in the groups' pages; it does not take the node out of service.
+            GroupReadiness::Ready | GroupReadiness::Lost | GroupReadiness::Quarantined(_) => None,
+        };
+        check(&format!("group {group}"), problem)
+    }));
+    checks
+}
+
+pub(super) fn groups(node: &Node) -> Vec<Value> {
+    node.local_groups().iter().map(|status| group_json(node, status)).collect()
+}
+
+pub(super) fn group(node: &Node, id: u64) -> Option<Value> {
+    let status = node.group(quorate::GroupId(id)).local_status()?;
+    Some(group_json(node, &status))
+}
+
+fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
+    let descriptor = &status.descriptor;
+    let replicas: Vec<Value> = descriptor
+        .replicas
+        .iter()
+        .map(|replica| {
+            json!({
+                "replica": replica.replica.get(),
+                "node": replica.node.get(),
+                "incarnation": replica.incarnation.to_string(),
+            })
+        })
+        .collect();
+    let lifecycle = match &status.lifecycle {
+        quorate::Lifecycle::Running => json!({ "state": "running" }),
+        quorate::Lifecycle::Stopping => json!({ "state": "stopping" }),
+        quorate::Lifecycle::Stopped => json!({ "state": "stopped" }),
+        quorate::Lifecycle::Quarantined(reason) => {
+            json!({ "state": "quarantined", "reason": reason.to_string() })
+        }
+    };
+    json!({
+        "group": status.group.get(),
+        "uid": descriptor.uid.to_string(),
+        "replica": status.replica.get(),
+        "incarnation": status.incarnation.to_string(),
+        "lifecycle": lifecycle,
+        "is_leader": status.role.is_leader,
+        "is_serving": status.role.is_serving,
+        "leader_replica": status.role.leader.map(|leader| leader.get()),
+        "leader_node": node.group(status.group).leader().map(|leader| leader.get()),
+        "term": status.role.term.get(),
+        "first_index": status.first.get(),
+        "applied_index": status.applied.get(),
+        "commit_index": status.commit.get(),
+        "last_index": status.last.get(),
+        "snapshot_index": status.snapshot.map(|snapshot| snapshot.index.get()),
+        "range_start": hex(&descriptor.range.start),
+        "range_end": descriptor.range.end.as_deref().map(hex),
+        "range_epoch": descriptor.range_epoch.get(),
+        "conf_epoch": descriptor.conf_epoch.get(),
+        "replicas": replicas,
+        "is_log_stalled": status.is_log_stalled,
+        "counters": node.group(status.group).counters(),
+    })
+}
+
+/// Keys are bytes; pages are text.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
