@@ -7,6 +7,7 @@ mod machines;
 pub(crate) mod open;
 mod outbound;
 mod peers;
+mod publish;
 mod readiness;
 mod reconcile;
 mod replicas;
@@ -17,13 +18,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_shard::actor::{GroupDeps, ReadLevel};
+use quorate_shard::actor::{GroupDeps, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
 use quorate_storage::kv::{KeyValue, Op};
 use quorate_storage::{GroupId, KeyRange, NodeId};
+use quorate_telemetry::collector::Collector;
 use quorate_transport::Transport;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -54,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) catalog_deps: Arc<GroupDeps>,
     /// Holds the directory lock for the life of the node.
     pub(crate) data: DataDir,
+    pub(crate) collector: Arc<Collector>,
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     pub(crate) changed: Arc<Notify>,
@@ -94,6 +97,11 @@ impl Node {
     /// A group, for what goes by group instead of by key. It need not have a replica here.
     pub fn group(&self, id: GroupId) -> Group {
         Group { core: Arc::clone(&self.core), id }
+    }
+
+    /// The state of every replica on this node, by group.
+    pub fn local_groups(&self) -> Vec<GroupStatus> {
+        self.core.registry.all().values().map(|handle| handle.status()).collect()
     }
 
     /// The groups the catalog knows, group 0 included, dropped ones not.

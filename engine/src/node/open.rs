@@ -11,6 +11,7 @@ use quorate_shard::router::{Router, RouterParts};
 use quorate_storage::identity::DataDir;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
 use quorate_telemetry::Workers;
+use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use super::handler::NodeHandler;
 use super::machines::KvMachines;
 use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
-use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, reconcile, replicas};
+use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, publish, reconcile, replicas};
 use crate::config::{Config, NodeAddress};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
@@ -60,6 +61,11 @@ pub(crate) async fn open(
         rng: seams.rng.stream(0x0b),
     };
     let kv_machines: Arc<dyn StateMachineFactory> = Arc::new(KvMachines::new(&config, &seams)?);
+    let collector = Arc::new(Collector::new(
+        Arc::clone(&seams.recorder),
+        Arc::clone(&seams.clock),
+        CollectorConfig::new(config.node.to_string()),
+    ));
     let outbound = Arc::new(NodeOutbound { transport: transport.clone() });
     let deps = |machines| {
         Arc::new(GroupDeps {
@@ -84,13 +90,17 @@ pub(crate) async fn open(
         kv,
         transport,
         data,
+        collector,
         lost: Mutex::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
     });
     open_groups(&core, &catalog_group).await?;
-    core.tasks.lock().spawn(reconcile::run(Arc::clone(&core), nodes));
+    let mut tasks = core.tasks.lock();
+    tasks.spawn(reconcile::run(Arc::clone(&core), nodes));
+    tasks.spawn(publish::run(Arc::clone(&core)));
+    drop(tasks);
     Ok(Node { core })
 }
 
