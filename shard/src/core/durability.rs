@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use quorate_storage::{HardState, Index};
 use quorate_transport::RaftMessage;
 
+use super::visible::Published;
+
 /// Readies between the log writer and durability, oldest first.
 #[derive(Debug)]
 pub(super) struct Durability {
@@ -18,7 +20,16 @@ pub(super) struct Durability {
 struct Outstanding {
     ready: u64,
     raft_number: u64,
-    messages: Vec<RaftMessage>,
+    is_synced: bool,
+    held: Held,
+}
+
+/// What waits for a ready to be durable.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) messages: Vec<RaftMessage>,
+    /// A snapshot the log is reset to. State that is ahead of the log could not be told from lost log.
+    pub(super) restore: Option<Published>,
 }
 
 /// What a durable ready sets free.
@@ -26,7 +37,7 @@ struct Outstanding {
 pub(super) struct Released {
     /// The newest of raft-rs's readies that is durable with it.
     pub(super) raft_number: u64,
-    pub(super) messages: Vec<RaftMessage>,
+    pub(super) held: Held,
 }
 
 impl Durability {
@@ -37,6 +48,11 @@ impl Durability {
     /// Whether something handed over is not durable yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.outstanding.is_empty()
+    }
+
+    /// Whether entries, a snapshot, a term or a vote handed over are not durable yet.
+    pub(super) fn is_syncing(&self) -> bool {
+        self.outstanding.iter().any(|outstanding| outstanding.is_synced)
     }
 
     /// The hard state, if it differs from the last one handed over; it counts as handed over from now on.
@@ -52,24 +68,31 @@ impl Durability {
         self.handed.commit
     }
 
-    /// Numbers a ready that goes to the log writer.
-    pub(super) fn hand_over(&mut self, raft_number: u64, messages: Vec<RaftMessage>) -> u64 {
+    /// Numbers a ready that goes to the log writer to be synced.
+    pub(super) fn hand_over(&mut self, raft_number: u64, held: Held) -> u64 {
+        self.number(raft_number, true, held)
+    }
+
+    /// Numbers a record that goes to the log writer and need not be synced.
+    pub(super) fn hand_over_unsynced(&mut self) -> u64 {
+        self.number(0, false, Held::default())
+    }
+
+    fn number(&mut self, raft_number: u64, is_synced: bool, held: Held) -> u64 {
         let ready = self.next_ready;
         self.next_ready += 1;
-        self.outstanding.push_back(Outstanding { ready, raft_number, messages });
+        self.outstanding.push_back(Outstanding { ready, raft_number, is_synced, held });
         ready
     }
 
     /// A ready with nothing to be made durable waits for those before it; it is returned if there are none.
     pub(super) fn follow(&mut self, raft_number: u64, mut messages: Vec<RaftMessage>) -> Option<Released> {
-        match self.outstanding.back_mut() {
-            Some(last) => {
-                last.raft_number = raft_number;
-                last.messages.append(&mut messages);
-                None
-            }
-            None => Some(Released { raft_number, messages }),
+        if let Some(last) = self.outstanding.back_mut() {
+            last.raft_number = raft_number;
+            last.held.messages.append(&mut messages);
+            return None;
         }
+        Some(Released { raft_number, held: Held { messages, restore: None } })
     }
 
     /// Everything up to `ready` is durable.
@@ -77,12 +100,11 @@ impl Durability {
         assert!(ready < self.next_ready, "ready {ready} was never handed over");
         let mut released: Option<Released> = None;
         while self.outstanding.front().is_some_and(|first| first.ready <= ready) {
-            let Some(Outstanding { raft_number, mut messages, .. }) = self.outstanding.pop_front() else {
-                break;
-            };
-            let all = released.get_or_insert(Released { raft_number, messages: Vec::new() });
+            let Some(Outstanding { raft_number, mut held, .. }) = self.outstanding.pop_front() else { break };
+            let all = released.get_or_insert(Released { raft_number, held: Held::default() });
             all.raft_number = raft_number;
-            all.messages.append(&mut messages);
+            all.held.messages.append(&mut held.messages);
+            all.held.restore = held.restore.or(all.held.restore.take());
         }
         released
     }

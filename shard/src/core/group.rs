@@ -342,12 +342,14 @@ impl Group {
     }
 
     /// Whether this replica may become leader: everything it has is durable, and everything it knew to be
-    /// committed when it started is applied.
+    /// committed when it started is applied, an installed snapshot too (raft-rs would look for conf changes
+    /// below it, and panic).
     pub(super) fn is_electable(&self) -> bool {
         let log = &self.raw.raft.raft_log;
         Index(log.applied) >= self.apply.start_commit
+            && log.applied + 1 >= log.first_index()
             && log.persisted == log.last_index()
-            && !self.durability.is_waiting()
+            && !self.durability.is_syncing()
     }
 
     pub(super) fn is_leader(&self) -> bool {

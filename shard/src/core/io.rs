@@ -167,7 +167,7 @@ pub enum Applying {
     /// Committed entries, contiguous, above everything given before.
     Entries(Vec<Committed>),
     /// An installed snapshot: the state is to be replaced by the received file with this token.
-    /// Its log record was in [`Output::persist`].
+    /// Its log record is durable.
     Restore {
         /// The file.
         token: SnapshotToken,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use quorate_storage::EntryId;
+use quorate_storage::{EntryId, Index, Term};
 
 use super::io::Ticket;
 
@@ -47,19 +47,19 @@ impl Proposals {
         self.pending.push_back(pending);
     }
 
-    /// Everyone who waits for an entry up to and including `id`'s index.
-    pub(super) fn take_through(&mut self, id: EntryId) -> impl Iterator<Item = Pending> + '_ {
-        let count = self.pending.partition_point(|pending| pending.id.index <= id.index);
-        self.pending.drain(..count)
+    /// The next one who waits for an entry up to and including `index`.
+    pub(super) fn next_through(&mut self, index: Index) -> Option<Pending> {
+        let is_due = self.pending.front().is_some_and(|first| first.id.index <= index);
+        if is_due { self.pending.pop_front() } else { None }
     }
 
-    /// Removes those whose fate `settled` decides; the rest stay.
+    /// The term of the last entry that someone waits for.
+    pub(super) fn last_term(&self) -> Option<Term> {
+        self.pending.back().map(|last| last.id.term)
+    }
+
+    /// Removes those for whom `is_settled` says so; the rest stay.
     pub(super) fn settle(&mut self, mut is_settled: impl FnMut(&Pending) -> bool) {
         self.pending.retain(|pending| !is_settled(pending));
-    }
-
-    /// Whether someone waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.gathered.is_empty() && self.pending.is_empty()
     }
 }

@@ -8,7 +8,7 @@ use raft::eraftpb::{self, MessageType};
 use raft::{ReadState, Ready, SnapshotStatus};
 
 use super::convert;
-use super::durability::Released;
+use super::durability::{Held, Released};
 use super::gate::Refusal;
 use super::group::{Group, hard_state_of, id_of};
 use super::io::{AppliedConf, Applying, Committed, Fetch, LogPersist, Reply, Ticket};
@@ -50,15 +50,13 @@ impl Group {
         let later = self.addressed(later);
         if must_sync {
             batch.hard_state = self.durability.take_changed(hard_state_of(&self.raw));
-            let ready = self.durability.hand_over(number, later);
+            let restore = restored.inspect(|restored| self.note_restore(restored));
+            let ready = self.durability.hand_over(number, Held { messages: later, restore });
             self.out.persist.push(LogPersist { ready, batch, sync: true });
         } else if let Some(released) = self.durability.follow(number, later) {
             self.release(released);
         }
         self.out.messages.extend(now);
-        if let Some(restored) = restored {
-            self.hand_restore(restored);
-        }
         self.hand_committed(committed);
         self.confirm_reads(read_states);
         did_something
@@ -99,7 +97,7 @@ impl Group {
             return;
         }
         let batch = LogBatch { hard_state: self.durability.take_changed(hard_state), ..LogBatch::default() };
-        let ready = self.durability.hand_over(0, Vec::new());
+        let ready = self.durability.hand_over_unsynced();
         self.out.persist.push(LogPersist { ready, batch, sync: false });
     }
 
@@ -113,7 +111,10 @@ impl Group {
 
     fn release(&mut self, released: Released) {
         self.raw.on_persist_ready(released.raft_number);
-        self.out.messages.extend(released.messages);
+        self.out.messages.extend(released.held.messages);
+        if let Some(Published { token, label }) = released.held.restore {
+            self.out.apply.push(Applying::Restore { token, label });
+        }
     }
 
     /// Gives raft-rs's messages their identities.
@@ -167,15 +168,15 @@ impl Group {
         Some(message)
     }
 
-    fn hand_restore(&mut self, restored: Published) {
-        let Published { token, label } = restored;
-        assert!(token.id.index > self.apply.handed, "snapshot {} is not ahead", token.id.index);
-        self.apply.handed = token.id.index;
-        self.apply.batches.push_back((token.id.index, 0));
+    /// raft-rs counts from the snapshot on; the applier gets it when its log record is durable.
+    fn note_restore(&mut self, restored: &Published) {
+        let index = restored.token.id.index;
+        assert!(index > self.apply.handed, "snapshot {index} is not ahead of {}", self.apply.handed);
+        self.apply.handed = index;
+        self.apply.batches.push_back((index, 0));
         self.apply.fetch = None;
-        let record = &label.record;
+        let record = &restored.label.record;
         self.set_membership(record.descriptor.clone(), record.conf_state.clone());
-        self.out.apply.push(Applying::Restore { token, label });
     }
 
     /// A conf change ends its batch: it is stored with the marker.
@@ -209,9 +210,8 @@ impl Group {
     /// Who waits for this entry. Those whose entry stood at its index, but lost to it, are answered.
     fn ticket_of(&mut self, raw: &eraftpb::Entry) -> Option<Ticket> {
         let id = id_of(raw);
-        let waiting: Vec<_> = self.proposals.take_through(id).collect();
         let mut found = None;
-        for pending in waiting {
+        while let Some(pending) = self.proposals.next_through(id.index) {
             let error = if pending.id.index != id.index {
                 Error::Indeterminate { group: self.membership.descriptor.group }
             } else if pending.id.term != id.term {
@@ -317,7 +317,7 @@ impl Group {
 
     /// Takes the answer; a failed one is asked again some ticks later.
     pub(super) fn fetched_committed(&mut self, entries: Option<Vec<eraftpb::Entry>>) {
-        let Some(entries) = entries else { return };
+        let Some(entries) = entries.filter(|entries| !entries.is_empty()) else { return };
         self.apply.fetch = None;
         let expected = self.apply.handed.next().get();
         let is_whole = (expected..).zip(&entries).all(|(index, entry)| {

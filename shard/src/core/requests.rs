@@ -171,12 +171,13 @@ impl Group {
         self.check_close_behind(to)
     }
 
-    /// Whether `replica` was heard of lately and is close behind this leader.
+    /// Whether `replica` was heard of lately and is close behind this leader. raft-rs takes a replica that was
+    /// just added for active, so one that has acknowledged nothing yet is behind however short the log is.
     fn check_close_behind(&self, replica: ReplicaId) -> Result<(), Error> {
         let last = self.raw.raft.raft_log.last_index();
         let progress = self.raw.raft.prs().get(replica.get());
         let entries = last - progress.map_or(0, |progress| progress.matched).min(last);
-        let is_alive = progress.is_some_and(|progress| progress.recent_active);
+        let is_alive = progress.is_some_and(|progress| progress.recent_active && progress.matched > 0);
         if is_alive && entries <= self.config.lag_entries_max {
             Ok(())
         } else {

@@ -63,10 +63,11 @@ impl Group {
 
     /// Answers everyone whose outcome the last step of raft-rs has decided.
     pub(super) fn settle(&mut self) {
-        if !self.proposals.is_empty() {
+        let leads = self.is_leader().then_some(Term(self.raw.raft.term));
+        // Those of older terms were settled when this leadership began.
+        if self.proposals.last_term().is_some_and(|term| leads != Some(term)) {
             self.settle_proposals();
         }
-        let leads = self.is_leader().then_some(Term(self.raw.raft.term));
         if self.reads.term().is_some_and(|term| leads != Some(term)) {
             self.settle_reads();
         }

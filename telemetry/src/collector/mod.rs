@@ -63,6 +63,21 @@ impl CollectorConfig {
 pub type Labels<'a> = &'a [(&'static str, &'static str)];
 
 /// Publishes the numbers of one node to a recorder it is given. It installs none.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use quorate_telemetry::stats::Outcome;
+/// use quorate_telemetry::{Collector, CollectorConfig, Exporter, SystemClock};
+///
+/// let exporter = Exporter::default();
+/// let clock = Arc::new(SystemClock::new());
+/// let collector = Collector::new(exporter.recorder(), clock, CollectorConfig::new("node-1"));
+/// let stats = collector.register(7);
+/// stats.requests.proposals.of(Outcome::Applied).add(3);
+/// collector.publish();
+/// assert!(exporter.render().contains("quorate_group_proposals_total{node=\"node-1\",group=\"7\",outcome=\"applied\"} 3"));
+/// ```
 pub struct Collector {
     target: Target,
     clock: Arc<dyn Clock>,

@@ -167,6 +167,19 @@ async fn series_return_with_the_first_publication_after_a_pause() {
 }
 
 #[test]
+fn a_histogram_stays_however_long_nobody_records() {
+    let exporter = Exporter::new(SOON);
+    let collector = collector(&exporter, "n1", 10);
+    collector.node_stats().log_sync_seconds.record(0.001);
+    let count = r#"quorate_log_sync_seconds_count{node="n1"}"#;
+    assert_eq!(published(&collector, &exporter).value(count), Some(1.0));
+    wait_until_idle(&exporter, r#"quorate_log_bytes{node="n1"}"#);
+    assert_eq!(Exposition::parse(&exporter.render()).value(count), Some(1.0));
+    collector.node_stats().log_sync_seconds.record(0.001);
+    assert_eq!(Exposition::parse(&exporter.render()).value(count), Some(2.0));
+}
+
+#[test]
 fn a_series_that_was_lost_unnoticed_returns_within_a_few_publications() {
     let exporter = Exporter::new(SOON);
     let collector = collector(&exporter, "n1", 10);

@@ -257,6 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn jobs_of_one_key_take_their_time_one_after_the_other() {
+        let took = |key_of: fn(u64) -> u64| {
+            in_simulation(async move {
+                let begin = tokio::time::Instant::now();
+                let pool = pool(7, 20, Duration::from_secs(1));
+                let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+                for number in 0..20 {
+                    let sender = sender.clone();
+                    pool.submit(key_of(number), Box::new(move || sender.send(()).unwrap())).unwrap();
+                }
+                drop(sender);
+                while receiver.recv().await.is_some() {}
+                begin.elapsed()
+            })
+        };
+        let (one_key, many_keys) = (took(|_| 0), took(|number| number));
+        assert!(one_key > Duration::from_secs(5), "{one_key:?}");
+        assert!(many_keys <= Duration::from_millis(1_001), "{many_keys:?}");
+    }
+
+    #[test]
     fn a_dropped_runtime_takes_its_jobs_along() {
         let pool = pool(7, 2, Duration::from_secs(1));
         let ran = Arc::new(Mutex::new(0));

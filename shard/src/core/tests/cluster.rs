@@ -32,7 +32,7 @@ impl Dice {
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).unwrap()
     }
 
     pub(super) fn one_in(&mut self, count: usize) -> bool {
@@ -47,7 +47,7 @@ pub(super) enum Outcome {
     Refused(Error),
     Done,
     Failed(Error),
-    ReadAt(Index),
+    Read,
 }
 
 /// What one replica has on disk.
@@ -57,6 +57,8 @@ pub(super) struct Disk {
     pub(super) entries: BTreeMap<Index, Entry>,
     pub(super) hard_state: HardState,
     pub(super) snapshot: Option<(SnapshotToken, Box<SnapshotLabel>)>,
+    /// Snapshot files that were received and verified.
+    received: BTreeMap<EntryId, Box<SnapshotLabel>>,
     pub(super) syncs: u64,
 }
 
@@ -66,6 +68,7 @@ impl Disk {
         if let Some(token) = record.batch.install {
             self.base = token.id;
             self.entries.clear();
+            self.snapshot = Some((token, self.received[&token.id].clone()));
         }
         if let Some(first) = record.batch.entries.first() {
             self.entries.split_off(&first.index);
@@ -217,8 +220,14 @@ impl Cluster {
 
     fn add(&mut self, id: ReplicaId, record: AppliedRecord, base: EntryId) {
         let snapshot = (base == BORN).then(|| label(&record));
-        let disk =
-            Disk { base, entries: BTreeMap::new(), hard_state: HardState::default(), snapshot, syncs: 0 };
+        let disk = Disk {
+            base,
+            entries: BTreeMap::new(),
+            hard_state: HardState::default(),
+            snapshot,
+            received: BTreeMap::new(),
+            syncs: 0,
+        };
         let node = Node {
             id,
             group: None,
@@ -253,6 +262,14 @@ impl Cluster {
     }
 
     pub(super) fn open(&mut self, id: ReplicaId) {
+        // The gate: state that is older than the snapshot the log was reset to is restored from it.
+        let node = self.nodes.get_mut(&id).unwrap();
+        if let Some((token, label)) = &node.disk.snapshot
+            && node.record.applied.index < token.id.index
+        {
+            node.record = label.record.clone();
+            node.applied.clear();
+        }
         let group = Group::open(self.start_of(id)).unwrap();
         self.nodes.get_mut(&id).unwrap().group = Some(group);
     }
@@ -306,7 +323,7 @@ impl Cluster {
         }
         for (ticket, index) in out.reads {
             assert!(index >= self.asked[&ticket], "a stale read: {index} < {}", self.asked[&ticket]);
-            self.answer(ticket, Outcome::ReadAt(index));
+            self.answer(ticket, Outcome::Read);
         }
         let node = self.nodes.get_mut(&id).unwrap();
         for message in &out.messages {
@@ -350,7 +367,6 @@ impl Cluster {
             Applying::Restore { token, label } => {
                 assert!(token.id.index > node.record.applied.index);
                 node.record = label.record.clone();
-                node.disk.snapshot = Some((token, label));
                 node.applied.clear();
             }
         }
@@ -431,6 +447,7 @@ impl Cluster {
             if !is_lost {
                 let label = message.snapshot.clone().unwrap();
                 let token = SnapshotToken { id: label.record.applied, bytes: 4096, crc: 7 };
+                self.nodes.get_mut(&to).unwrap().disk.received.insert(token.id, label);
                 self.feed(to, vec![Input::Snapshot { message, token }]);
             }
         } else if is_lost {

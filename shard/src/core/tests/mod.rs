@@ -2,4 +2,8 @@
 
 mod cluster;
 mod elections;
+mod fuzz;
+mod membership;
+mod random;
 mod replication;
+mod starts;
