@@ -257,6 +257,8 @@ impl SimDisk {
         let mut state = self.enter()?;
         let is_cut = state.count_call();
         let done = act(&mut state);
+        // What a cut call made may be a handle, whose drop takes the lock again.
+        drop(state);
         if is_cut { Err(power_cut()) } else { done }
     }
 
