@@ -60,7 +60,9 @@ pub(crate) async fn open(
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0b),
     };
-    let kv_machines: Arc<dyn StateMachineFactory> = Arc::new(KvMachines::new(&config, &seams)?);
+    let kv_machines = Arc::new(KvMachines::new(&config, &seams));
+    let stores = Arc::clone(kv_machines.shared());
+    let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = Arc::new(Collector::new(
         Arc::clone(&seams.recorder),
         Arc::clone(&seams.clock),
@@ -91,6 +93,7 @@ pub(crate) async fn open(
         transport,
         data,
         collector,
+        stores,
         lost: Mutex::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),

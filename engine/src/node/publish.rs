@@ -1,4 +1,5 @@
-//! Once a second, what the groups, the transport and the disk have counted goes to the metrics collector.
+//! Once a second: the stores' upkeep, and what the groups, the transport and the disk have counted goes to the
+//! metrics collector.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) async fn run(core: Arc<Core>) {
             });
             tell(entry, handle);
         }
+        core.stores.tick();
         core.collector.publish();
     }
 }
