@@ -60,7 +60,8 @@ impl Seams {
 
 fn pool(name: &str, threads: usize) -> Result<Arc<dyn Workers>> {
     let refuse = |why| Error::Config { field: "threads", why };
-    let threads = NonZeroUsize::new(threads).ok_or_else(|| refuse("at least one thread of each kind is needed"))?;
+    let threads =
+        NonZeroUsize::new(threads).ok_or_else(|| refuse("at least one thread of each kind is needed"))?;
     let workers = ThreadWorkers::new(name, threads);
     Ok(Arc::new(workers.map_err(|_| refuse("the system gives no more threads"))?))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::Mutex;
 use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
+use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -148,8 +149,7 @@ async fn start_transport(
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
-    let identity =
-        Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
+    let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
     let configured = config.bootstrap.nodes.clone();
     let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
     let rng = seams.rng.stream(0x0e);
@@ -181,9 +181,12 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
     let raft = &config.raft;
     GroupConfig {
         tick: raft.tick,
-        heartbeat_ticks: raft.heartbeat_ticks,
-        election_ticks_min: raft.election_ticks,
-        election_ticks_max: raft.election_ticks * 2,
+        core: CoreConfig {
+            heartbeat_ticks: raft.heartbeat_ticks,
+            election_ticks_min: raft.election_ticks,
+            election_ticks_max: raft.election_ticks * 2,
+            ..Default::default()
+        },
         snapshots: actor::SnapshotConfig {
             log_bytes_min: config.snapshots.log_bytes_min,
             entries: config.snapshots.entries,

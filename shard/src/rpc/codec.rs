@@ -122,10 +122,9 @@ impl Reply {
     /// [`quorate_storage::Error::Malformed`].
     pub fn decode(bytes: &[u8]) -> quorate_storage::Result<Self> {
         Ok(match rkyv::from_bytes::<ReplyV1, rancor::Error>(bytes).map_err(|_| BAD_REPLY)? {
-            ReplyV1::Applied { term, index, output } => Self::Applied {
-                id: EntryId { term: Term(term), index: Index(index) },
-                output: output.into(),
-            },
+            ReplyV1::Applied { term, index, output } => {
+                Self::Applied { id: EntryId { term: Term(term), index: Index(index) }, output: output.into() }
+            }
             ReplyV1::Values(values) => {
                 Self::Values(values.into_iter().map(|value| value.map(Into::into)).collect())
             }
@@ -253,10 +252,9 @@ impl TryFrom<ErrorV1> for Error {
                 hint: hint
                     .map(|(replica, node)| LeaderHint { replica: ReplicaId(replica), node: NodeId(node) }),
             },
-            ErrorV1::Busy { group, retry_after_micros } => Self::Busy {
-                group: GroupId(group),
-                retry_after: Duration::from_micros(retry_after_micros),
-            },
+            ErrorV1::Busy { group, retry_after_micros } => {
+                Self::Busy { group: GroupId(group), retry_after: Duration::from_micros(retry_after_micros) }
+            }
             ErrorV1::Transferring { group } => Self::Transferring { group: GroupId(group) },
             ErrorV1::Quarantined { group, reason, maybe_committed } => {
                 Self::Quarantined { group: GroupId(group), reason: Arc::from(reason), maybe_committed }
@@ -265,7 +263,9 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::NoSuchGroup { group } => Self::NoSuchGroup { group: GroupId(group) },
             ErrorV1::DeadlineExceeded => Self::DeadlineExceeded,
             ErrorV1::Indeterminate { group } => Self::Indeterminate { group: GroupId(group) },
-            ErrorV1::StaleRange { newer } => Self::StaleRange { newer: Box::new(GroupDescriptor::decode(&newer)?) },
+            ErrorV1::StaleRange { newer } => {
+                Self::StaleRange { newer: Box::new(GroupDescriptor::decode(&newer)?) }
+            }
             ErrorV1::ConfChangePending { group } => Self::ConfChangePending { group: GroupId(group) },
             ErrorV1::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: ConfEpoch(expected), current: ConfEpoch(current) }
