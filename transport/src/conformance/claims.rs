@@ -13,7 +13,7 @@ use crate::conformance::samples::{append, full_message, message};
 use crate::conformance::{Fixture, PATIENCE};
 use crate::handler::RequestError;
 use crate::message::{Lane, RaftMessageKind};
-use crate::wire::{CallReply, CallRequest, FrameKind, ReplyStatus, write_frame};
+use crate::wire::{CallReply, CallRequest, FrameKind, ReplyStatus};
 
 /// A deadline that is meant to pass.
 const SHORT: Duration = Duration::from_millis(50);
@@ -361,9 +361,8 @@ async fn serve_one_echo(mut connection: crate::handshake::Established) -> crate:
             retry_after: Duration::ZERO,
             body: request.body,
         };
-        let mut buffer = Vec::new();
-        write_frame(&mut buffer, FrameKind::Reply, |body| reply.encode(body));
-        super::raw::write(&mut connection.writer, &buffer).await;
+        connection.writer.push(FrameKind::Reply, |body| reply.encode(body));
+        connection.writer.write().await.expect("the node reads replies");
         return connection;
     }
 }

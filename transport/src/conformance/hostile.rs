@@ -43,9 +43,9 @@ pub async fn a_length_over_the_cap_is_refused_by_its_header(fixture: &dyn Fixtur
     let mut settings = config(fixture, 2);
     settings.frame_bytes_max = 64 << 10;
     let b = Node::start_as(fixture, identity(2), settings).await;
-    let mut connection = join(fixture, 3, &b).await;
+    let mut stream = join(fixture, 3, &b).await.writer.into_stream();
     let bytes = frame(FrameKind::RaftBatch, &vec![0; (64 << 10) + 1]);
-    write(&mut connection.writer, &bytes[..crate::wire::HEADER_BYTES]).await;
+    write(&mut stream, &bytes[..crate::wire::HEADER_BYTES]).await;
     b.until_counts("it is counted", |counts| counts.oversized_closed == 1).await;
     // Before the handshake the cap is that of a hello.
     let mut stream = connect(fixture, 3, b.addr()).await;
@@ -126,11 +126,12 @@ pub async fn half_open_connections_are_bounded(fixture: &dyn Fixture) {
 /// node to go on.
 async fn after_handshake(fixture: &dyn Fixture, spoil: impl FnOnce(&mut Vec<u8>)) {
     let (a, b) = Node::pair(fixture).await;
-    let mut connection = join(fixture, 3, &b).await;
+    let crate::handshake::Established { reader: _reader, writer, .. } = join(fixture, 3, &b).await;
+    let mut stream = writer.into_stream();
     let mut bytes = frame(FrameKind::RaftBatch, &[1; 100]);
     spoil(&mut bytes);
-    write(&mut connection.writer, &bytes).await;
-    drop(tokio::io::AsyncWriteExt::shutdown(&mut connection.writer).await);
+    write(&mut stream, &bytes).await;
+    drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
     b.until_counts("it is counted", |counts| counts.malformed_closed == 1).await;
     a.reaches(b.id).await;
     a.transport.stop().await;

@@ -4,6 +4,8 @@
 //! not come true fails after [`PATIENCE`].
 
 pub mod claims;
+#[cfg(test)]
+mod fault_tests;
 pub mod hostile;
 mod node;
 mod raw;
