@@ -7,8 +7,9 @@ use quorate_storage::{ClusterId, Incarnation, NodeId};
 use crate::conformance::Fixture;
 use crate::conformance::node::{Node, config, identity};
 use crate::conformance::raw::{connect, frame, join, until_closed, write};
+use crate::conformance::samples::append;
 use crate::handshake::Identity;
-use crate::wire::FrameKind;
+use crate::wire::{FrameKind, encode_batch, write_frame};
 
 /// Bytes that are no frame close their connection; other nodes go on.
 pub async fn garbage_closes_the_connection_and_no_more(fixture: &dyn Fixture) {
@@ -122,17 +123,20 @@ pub async fn half_open_connections_are_bounded(fixture: &dyn Fixture) {
     a.reaches(b.id).await;
 }
 
-/// Shakes hands, then sends a ping and a frame spoiled by `spoil`; expects to be closed, counted, and the
+/// Shakes hands, then sends an honest batch spoiled by `spoil`; expects to be closed, counted, and the
 /// node to go on.
 async fn after_handshake(fixture: &dyn Fixture, spoil: impl FnOnce(&mut Vec<u8>)) {
     let (a, b) = Node::pair(fixture).await;
     let crate::handshake::Established { reader: _reader, writer, .. } = join(fixture, 3, &b).await;
     let mut stream = writer.into_stream();
-    let mut bytes = frame(FrameKind::RaftBatch, &[1; 100]);
+    // Left as it is, it would be delivered.
+    let mut bytes = Vec::new();
+    write_frame(&mut bytes, FrameKind::RaftBatch, |body| encode_batch(&[append(1, 100)], body));
     spoil(&mut bytes);
     write(&mut stream, &bytes).await;
     drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
     b.until_counts("it is counted", |counts| counts.malformed_closed == 1).await;
+    assert!(b.seen.look(|seen| seen.messages.is_empty()), "nothing of it was delivered");
     a.reaches(b.id).await;
     a.transport.stop().await;
     b.transport.stop().await;
