@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_telemetry::SeededRng;
 
+use super::conformance::{Harness, suite};
 use super::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog};
 use crate::disk::{CrashMode, Disk, SimDisk};
 use crate::entry::{Entry, EntryId, EntryKind, HardState};
@@ -28,9 +29,14 @@ fn birth() -> SnapshotToken {
     SnapshotToken { id: EntryId { term: Term(1), index: Index(1) }, bytes: 100, crc: 7 }
 }
 
-fn create(disk: &SimDisk) -> SegmentedLog {
+fn new_disk() -> SimDisk {
+    let disk = SimDisk::new();
     disk.create_dir_all(Path::new("/g")).unwrap();
     disk.sync_dir(Path::new("/")).unwrap();
+    disk
+}
+
+fn create(disk: &SimDisk) -> SegmentedLog {
     SegmentedLog::create(place(disk), CONFIG, birth()).unwrap()
 }
 
@@ -55,9 +61,50 @@ fn read(log: &SegmentedLog, low: u64, high: u64) -> Vec<Entry> {
     log.reader().entries(Index(low), Index(high), u64::MAX).unwrap()
 }
 
+/// The log on a simulated disk.
+struct OnSimDisk {
+    disk: SimDisk,
+}
+
+impl Harness for OnSimDisk {
+    fn create(&mut self, base: SnapshotToken) -> Result<Box<dyn LogStore>, Error> {
+        let log = SegmentedLog::create(place(&self.disk), CONFIG, base)?;
+        Ok(Box::new(log))
+    }
+
+    fn crash(&mut self, mode: CrashMode) {
+        self.disk = self.disk.crash(mode);
+    }
+
+    fn open(&mut self) -> Result<Box<dyn LogStore>, Error> {
+        Ok(Box::new(open(&self.disk)?))
+    }
+
+    fn disk(&self) -> Option<&SimDisk> {
+        Some(&self.disk)
+    }
+}
+
+fn on_sim_disk(is_lying: bool) -> Box<dyn Harness> {
+    let disk = new_disk();
+    disk.ignore_syncs(is_lying);
+    Box::new(OnSimDisk { disk })
+}
+
+#[test]
+fn the_segmented_log_conforms() {
+    suite(&mut || on_sim_disk(false), 0..200);
+}
+
+#[test]
+#[should_panic(expected = "a log opens after a power cut")]
+fn without_syncs_the_suite_fails() {
+    suite(&mut || on_sim_disk(true), 0..1);
+}
+
 #[test]
 fn entries_survive_rolls_and_a_crash() {
-    let disk = SimDisk::new();
+    let disk = new_disk();
     let mut log = create(&disk);
     for index in 2..60 {
         log.append(&[batch(index..index + 1, 1 + index / 20)], true).unwrap();
