@@ -137,7 +137,7 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
 async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
     let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
     let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
-    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
+    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng);
     Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
 }
 

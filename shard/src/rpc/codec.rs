@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::{
-    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
 };
 use rkyv::rancor;
 
 use super::{Call, Reply, Request, Scan};
 use crate::actor::ReadLevel;
+use crate::core::conf_codec;
 use crate::error::{Error, LeaderHint};
 
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
@@ -153,7 +154,7 @@ impl From<&Call> for CallV1 {
                 bytes_max: scan.bytes_max as u64,
             },
             Call::Query { level, body } => Self::Query { level: (*level).into(), body: body.to_vec() },
-            Call::ChangeConf(change) => Self::ChangeConf(change.encode().into()),
+            Call::ChangeConf(change) => Self::ChangeConf(conf_codec::encode(change).into()),
             Call::Transfer(to) => Self::Transfer(to.get()),
         }
     }
@@ -180,7 +181,7 @@ impl TryFrom<CallV1> for Call {
                 },
             },
             CallV1::Query { level, body } => Self::Query { level: level.into(), body: body.into() },
-            CallV1::ChangeConf(change) => Self::ChangeConf(ConfChange::decode(&change)?),
+            CallV1::ChangeConf(change) => Self::ChangeConf(conf_codec::decode(&change.into())?),
             CallV1::Transfer(to) => Self::Transfer(ReplicaId(to)),
         })
     }
