@@ -137,7 +137,7 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
 async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
     let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
     let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
-    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng);
+    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
     Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
 }
 
@@ -153,7 +153,8 @@ async fn start_transport(
     let configured = config.bootstrap.nodes.clone();
     let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
     let rng = seams.rng.stream(0x0e);
-    let parts = Parts { identity, net: Arc::clone(&seams.net), handler, peers, rng };
+    let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
+    let parts = Parts { identity, net, handler, peers, rng, clock };
     Ok(Transport::start(settings, parts).await?)
 }
 

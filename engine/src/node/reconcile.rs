@@ -117,9 +117,9 @@ async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
     for (group, record, origin) in wanted(core, catalog) {
         let replica = origin.replica();
         let marked = record.created.contains(&replica.replica);
-        let found = core.data.replica(group)?.filter(|found| !found.is_tombstone);
+        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
         match found {
-            Some(found) if found.owner.replica == replica.replica => {
+            Some(found) if found.replica == replica.replica => {
                 core.lost.lock().remove(&group);
             }
             // An older replica of this group is still here; it is removed first.
@@ -171,8 +171,8 @@ async fn start_stopped(core: &Core, catalog: &Catalog) -> Result<()> {
         if core.registry.get(group).is_some() || core.lost.lock().contains(&group) {
             continue;
         }
-        let found = core.data.replica(group)?.filter(|found| !found.is_tombstone);
-        if found.is_some_and(|found| found.owner.replica == origin.replica().replica) {
+        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
+        if found.is_some_and(|found| found.replica == origin.replica().replica) {
             replicas::start(core, group, false).await?;
         }
     }
