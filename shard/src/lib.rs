@@ -8,7 +8,9 @@
 compile_error!("Quorate quarantines a group by unwinding: build with panic = \"unwind\"");
 
 pub mod actor;
+mod applier;
 pub mod core;
 pub mod error;
+mod log_writer;
 
 pub use error::{Error, LeaderHint, Result};

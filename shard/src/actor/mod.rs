@@ -7,11 +7,11 @@
 mod budget;
 mod create;
 mod handle;
-mod mailbox;
+pub(crate) mod mailbox;
 mod outbound;
 pub(crate) mod quarantine;
 mod read;
-mod shared;
+pub(crate) mod shared;
 mod spec;
 mod start;
 mod status;
