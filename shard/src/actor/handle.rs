@@ -17,6 +17,7 @@ use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
+use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::StateMachineFactory;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::UnboundedSender<Queued>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) machines: Arc<dyn StateMachineFactory>,
+    /// Missing if the group could not be started.
+    pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     pub(crate) command_bytes_max: u64,
     pub(crate) backlog_bytes_max: u64,
     /// Names this start of the actor in every proposal id.
@@ -68,6 +71,7 @@ impl GroupHandle {
             requests: mpsc::unbounded_channel().0,
             events: mpsc::unbounded_channel().0,
             machines,
+            receiver: None,
             command_bytes_max: u64::MAX,
             backlog_bytes_max: 0,
             stream: 0,
@@ -177,10 +181,11 @@ impl GroupHandle {
 
     /// Takes the body of a [`crate::actor::SNAPSHOT_CHUNK`] request and gives the body of its reply. Returns once the
     /// chunk is on disk.
-    pub async fn receive_snapshot(&self, from: NodeId, body: Bytes) -> Bytes {
-        let (reply, answer) = oneshot::channel();
-        drop(self.inner.events.send(Event::SnapshotChunk { from, body, reply }));
-        answer.await.unwrap_or_default()
+    pub async fn receive_snapshot(&self, body: Bytes) -> Bytes {
+        match &self.inner.receiver {
+            Some(receiver) => receiver.receive(body).await,
+            None => Bytes::new(),
+        }
     }
 
     /// Tells the group that messages to `replica` were dropped. Never blocks.

@@ -6,12 +6,23 @@
 
 mod budget;
 mod create;
+mod dispatch;
+mod ending;
+mod feed;
 mod handle;
 pub(crate) mod mailbox;
+mod observe;
 mod outbound;
+mod pending;
+mod publish;
 pub(crate) mod quarantine;
 mod read;
+mod reads;
+mod run;
 pub(crate) mod shared;
+mod snapshot_chunk;
+mod snapshot_receive;
+mod snapshot_send;
 mod spec;
 mod start;
 mod status;

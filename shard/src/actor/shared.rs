@@ -100,6 +100,7 @@ impl Shared {
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = self.status.lock().clone();
         status.lifecycle = self.lifecycle();
+        status.applied = *self.applied.borrow();
         status
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_storage::{EntryId, GroupDescriptor, GroupId, Incarnation, Index, NodeId, ReplicaId};
 
-use crate::core::Role;
+use crate::core::{PeerStatus, Role};
 
 /// Whether a group serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Lifecycle {
     Quarantined(Arc<str>),
 }
 
-/// A group's state as of the last batch of its actor.
+/// A group's state as of the last tick of its actor (`applied` and `lifecycle`: as of now).
 #[derive(Clone, Debug)]
 pub struct GroupStatus {
     /// The group.
@@ -42,6 +42,8 @@ pub struct GroupStatus {
     pub commit: Index,
     /// Last index of the log.
     pub last: Index,
+    /// What a leader knows of each replica, by id; empty elsewhere.
+    pub peers: Vec<PeerStatus>,
     /// The newest snapshot.
     pub snapshot: Option<EntryId>,
     /// The group's descriptor as of `applied`.

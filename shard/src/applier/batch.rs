@@ -27,12 +27,25 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The output of the command at this position.
-    Output { id: EntryId, command: usize, reply: ProposalReply },
+    Output {
+        id: EntryId,
+        command: usize,
+        reply: ProposalReply,
+    },
     /// Applied without a command of the state machine.
-    Empty { id: EntryId, reply: ProposalReply },
-    Conf { descriptor: Box<GroupDescriptor>, reply: oneshot::Sender<Result<GroupDescriptor>> },
+    Empty {
+        id: EntryId,
+        reply: ProposalReply,
+    },
+    Conf {
+        descriptor: Box<GroupDescriptor>,
+        reply: oneshot::Sender<Result<GroupDescriptor>>,
+    },
     /// Applied without an effect.
-    Refused { error: Box<Error>, reply: EntryReply },
+    Refused {
+        error: Box<Error>,
+        reply: EntryReply,
+    },
 }
 
 impl Answer {

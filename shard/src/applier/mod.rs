@@ -65,11 +65,22 @@ struct State {
 /// One thing to do to the state machine, in order.
 pub(crate) enum ApplyWork {
     Entry(ApplyEntry),
-    Restore { token: SnapshotToken, label: Box<SnapshotLabel> },
+    Restore {
+        token: SnapshotToken,
+        label: Box<SnapshotLabel>,
+    },
     /// A consistent view of the state, and the durable record of its index once it stands.
-    View { reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>> },
-    PersistApplied { index: Index, reply: oneshot::Sender<quorate_storage::Result<()>> },
-    Close { checkpoints: bool, done: oneshot::Sender<()> },
+    View {
+        reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
+    },
+    PersistApplied {
+        index: Index,
+        reply: oneshot::Sender<quorate_storage::Result<()>>,
+    },
+    Close {
+        checkpoints: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A committed entry and who waits for it.

@@ -122,8 +122,7 @@ impl Inner {
             *store = None;
         }
         drop(store);
-        let outcome =
-            outcome.unwrap_or_else(|panic| Err(Failure::panic("log writer", panic.as_ref())));
+        let outcome = outcome.unwrap_or_else(|panic| Err(Failure::panic("log writer", panic.as_ref())));
         match outcome {
             Ok(ready) => self.go_on(ready),
             Err(failure) => {
