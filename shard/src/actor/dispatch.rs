@@ -17,7 +17,8 @@ impl Actor {
     pub(crate) fn dispatch(&mut self, output: Output) {
         let Output { persist, messages, apply, replies, reads, fetches, role, snapshot_wanted, evidence } =
             output;
-        let installs = persist.iter().find(|persist| persist.batch.install.is_some()).map(|persist| persist.ready);
+        let installs =
+            persist.iter().find(|persist| persist.batch.install.is_some()).map(|persist| persist.ready);
         self.persist(persist);
         for message in messages {
             self.send(message);

@@ -154,10 +154,11 @@ impl GroupHandle {
         self.answered(answer, deadline, false).await
     }
 
-    /// Publishes a snapshot of the applied state now. On `Ok` it is durable and recorded in the log.
+    /// Publishes a snapshot of the applied state now. On `Ok` it is durable and recorded in the log. If nothing was
+    /// applied since the newest one, that one is the answer.
     ///
     /// # Errors
-    /// [`Error::Read`] if it could not be written; [`Error::Busy`] while one is being written.
+    /// [`Error::Read`] if it could not be written.
     pub async fn publish_snapshot(&self, deadline: Duration) -> Result<SnapshotToken> {
         let (reply, answer) = oneshot::channel();
         self.request(Request::PublishSnapshot { reply }, 0)?;

@@ -80,11 +80,6 @@ pub(crate) enum Event {
         entries: Option<Vec<Entry>>,
     },
     SnapshotPublished(quorate_storage::Result<Published>),
-    SnapshotChunk {
-        from: NodeId,
-        body: Bytes,
-        reply: oneshot::Sender<Bytes>,
-    },
     SnapshotSent {
         to: ReplicaId,
         delivered: bool,

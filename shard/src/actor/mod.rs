@@ -10,6 +10,7 @@ mod dispatch;
 mod ending;
 mod feed;
 mod handle;
+mod launch;
 pub(crate) mod mailbox;
 mod observe;
 mod outbound;
@@ -26,6 +27,9 @@ mod snapshot_send;
 mod spec;
 mod start;
 mod status;
+
+#[cfg(test)]
+mod tests;
 
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;

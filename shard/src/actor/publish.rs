@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::mailbox::{Event, Published};
 use crate::actor::run::Actor;
-use crate::actor::shared::{RETRY_AFTER, count};
+use crate::actor::shared::count;
 use crate::actor::spec::SnapshotConfig;
 use crate::applier::{Applier, ApplyWork};
 use crate::core::Input;
@@ -33,7 +33,9 @@ pub(crate) struct Publisher {
     entries: u64,
     jitter_bytes: u64,
     is_publishing: bool,
+    /// Who gets the one being published, and who the next.
     replies: Vec<oneshot::Sender<Result<SnapshotToken>>>,
+    waiting: Vec<oneshot::Sender<Result<SnapshotToken>>>,
 }
 
 impl Publisher {
@@ -47,6 +49,7 @@ impl Publisher {
             jitter_bytes: 0,
             is_publishing: false,
             replies: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -54,6 +57,13 @@ impl Publisher {
     pub(crate) fn note_entry(&mut self, payload_bytes: u64) {
         self.log_bytes += payload_bytes;
         self.entries += 1;
+    }
+
+    /// Counts what a restart found behind the newest snapshot. (Its bytes are not known: they were counted by the actor
+    /// that ended.)
+    pub(crate) fn note_floor(&mut self, floor: Index) {
+        let newest = self.newest().map_or(0, |token| token.id.index.get());
+        self.entries += floor.get().saturating_sub(newest);
     }
 
     /// A snapshot was received and installed.
@@ -79,23 +89,20 @@ impl Publisher {
 
     fn begin(&mut self, rng: &dyn Rng) {
         self.is_publishing = true;
+        self.replies = std::mem::take(&mut self.waiting);
         (self.log_bytes, self.entries) = (0, 0);
         self.jitter_bytes = rng.below((self.config.log_bytes_min / JITTER_DIVISOR).max(1));
     }
 }
 
 impl Actor {
-    /// Publishes now, for `reply` or because it is due. One at a time: who asks meanwhile is told to come back.
+    /// Publishes now, for `reply` or because it is due. One at a time: who asks meanwhile shares the next.
     pub(crate) fn publish(&mut self, reply: Option<oneshot::Sender<Result<SnapshotToken>>>) {
+        self.publisher.waiting.extend(reply);
         if self.publisher.is_publishing {
-            if let Some(reply) = reply {
-                let busy = Error::Busy { group: self.shared.group, retry_after: RETRY_AFTER };
-                drop(reply.send(Err(busy)));
-            }
             return;
         }
         self.publisher.begin(self.rng.as_ref());
-        self.publisher.replies.extend(reply);
         let job = PublishJob {
             key: self.shared.group.get(),
             applier: self.applier.clone(),
@@ -114,7 +121,8 @@ impl Actor {
     }
 
     pub(crate) fn publish_if_due(&mut self) {
-        if self.stopping.is_none() && !self.publisher.is_publishing && self.publisher.is_due() {
+        let is_wanted = self.publisher.is_due() || !self.publisher.waiting.is_empty();
+        if self.stopping.is_none() && !self.publisher.is_publishing && is_wanted {
             self.publish(None);
         }
     }

@@ -137,7 +137,11 @@ mod tests {
         assert!(!reads.wants_barrier(), "one barrier at a time");
         reads.confirm(Ticket(1), Index(5));
         assert_eq!(reads.take_ready(Index(4)).len(), 0, "the state has not reached the index");
-        assert_eq!(reads.take_ready(Index(5)).len(), 1, "who came later does not profit from an older barrier");
+        assert_eq!(
+            reads.take_ready(Index(5)).len(),
+            1,
+            "who came later does not profit from an older barrier"
+        );
         assert!(reads.wants_barrier());
         reads.begin(Ticket(2), Duration::ZERO);
         reads.confirm(Ticket(2), Index(5));

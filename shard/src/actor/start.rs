@@ -6,6 +6,7 @@ use quorate_storage::GroupId;
 
 use crate::actor::handle::GroupHandle;
 use crate::actor::spec::{GroupDeps, StartSpec};
+use crate::core::StartRefused;
 
 /// Why a group could not be started. Its files are left as they were; the node goes on.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,6 +28,15 @@ pub enum StartError {
         group: GroupId,
         /// Why.
         reason: Arc<str>,
+    },
+    /// What is on disk contradicts raft's own rules.
+    #[error("group {group} refused to start: {refused}")]
+    Core {
+        /// The group.
+        group: GroupId,
+        /// Which.
+        #[source]
+        refused: StartRefused,
     },
     /// The worker pool has been stopped, or the opening panicked.
     #[error("group {group} was not opened: its worker is gone")]

@@ -103,6 +103,18 @@ impl fmt::Debug for Applier {
     }
 }
 
+impl fmt::Debug for ApplyWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => write!(f, "Entry({})", entry.entry.index),
+            Self::Restore { token, .. } => write!(f, "Restore({})", token.id.index),
+            Self::View { .. } => f.write_str("View"),
+            Self::PersistApplied { index, .. } => write!(f, "PersistApplied({index})"),
+            Self::Close { .. } => f.write_str("Close"),
+        }
+    }
+}
+
 impl EntryReply {
     pub(crate) fn fail(self, error: Error) {
         match self {
