@@ -8,23 +8,21 @@ use quorate_transport::{RaftMessage, RaftMessageKind};
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadGuard, ReadWaiter};
-use crate::actor::run::{Actor, Gated};
-use crate::actor::shared::{add, count};
+use crate::actor::run::Actor;
+use crate::actor::shared::count;
 use crate::applier::{ApplyEntry, ApplyWork};
-use crate::core::{Applying, Fetch, LogPersist, Output, Reply, Role};
+use crate::core::{Applying, Committed, Fetch, LogPersist, Output, Reply, Role};
 
 impl Actor {
     pub(crate) fn dispatch(&mut self, output: Output) {
         let Output { persist, messages, apply, replies, reads, fetches, role, snapshot_wanted, evidence } =
             output;
-        let installs =
-            persist.iter().find(|persist| persist.batch.install.is_some()).map(|persist| persist.ready);
         self.persist(persist);
         for message in messages {
             self.send(message);
         }
         for applying in apply {
-            self.apply(applying, installs);
+            self.apply(applying);
         }
         for (ticket, reply) in replies {
             match reply {
@@ -74,33 +72,22 @@ impl Actor {
         }
     }
 
-    /// Hands committed work to the applier. A restore has to wait for its log record: otherwise a crash could leave
-    /// a state machine that is ahead of its log.
-    fn apply(&mut self, applying: Applying, installs: Option<u64>) {
-        let (work, behind) = match applying {
+    /// Hands committed work to the applier, with who waits for it.
+    fn apply(&mut self, applying: Applying) {
+        match applying {
             Applying::Entries(committed) => {
-                let entries = committed.into_iter().map(|committed| {
-                    let reply = committed.ticket.and_then(|ticket| self.pending.take_entry(ticket));
-                    self.publisher.note_entry(committed.entry.payload.len() as u64);
-                    ApplyWork::Entry(ApplyEntry { entry: committed.entry, conf: committed.conf, reply })
-                });
-                (entries.collect::<Vec<_>>(), None)
+                let mut work = Vec::with_capacity(committed.len());
+                for Committed { entry, ticket, conf } in committed {
+                    let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
+                    self.publisher.note_entry(entry.payload.len() as u64);
+                    work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
+                }
+                self.applier.push(work);
             }
             Applying::Restore { token, label } => {
-                assert!(installs.is_some(), "an installed snapshot has a log record");
                 self.publisher.note_installed(token);
-                (vec![ApplyWork::Restore { token, label }], installs)
+                self.applier.push([ApplyWork::Restore { token, label }]);
             }
-        };
-        self.gated.push_back(Gated { behind, work });
-        self.open_gates();
-    }
-
-    /// Lets everything through that waits for nothing any more.
-    pub(crate) fn open_gates(&mut self) {
-        let durable = self.timers.durable_ready;
-        while self.gated.front().is_some_and(|gated| gated.behind.is_none_or(|ready| ready <= durable)) {
-            self.applier.push(self.gated.pop_front().into_iter().flat_map(|gated| gated.work));
         }
     }
 
@@ -121,9 +108,9 @@ impl Actor {
     }
 
     fn note_role(&mut self, role: Role) {
-        self.shared.role.send_replace(role);
-        if role.is_leader {
-            self.timers.is_stall_handled = false;
+        let before = self.shared.role.send_replace(role);
+        if role.leader.is_some() && role.leader != before.leader {
+            self.shared.stats.raft.leader_changes.increment();
         }
         self.note_status();
     }
@@ -133,7 +120,6 @@ impl Actor {
         let applied: Index = *self.shared.applied.borrow();
         let ready = self.reads.take_ready(applied);
         let Some(reader) = self.shared.reader().filter(|_| !ready.is_empty()) else { return };
-        add(&self.shared.counters.reads, ready.len() as u64);
         let guard = ReadGuard::new(reader, applied);
         let mut works = Vec::new();
         for waiter in ready {

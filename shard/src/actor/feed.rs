@@ -95,7 +95,6 @@ impl Actor {
     fn on_persisted(&mut self, ready: Option<u64>, is_idle: bool) {
         if let Some(ready) = ready {
             self.timers.durable_ready = ready;
-            self.open_gates();
             self.inputs.push(Input::Persisted { ready });
         }
         let has_news = ready.is_some();
@@ -137,12 +136,11 @@ impl Actor {
         if !self.core.0.role().is_leader {
             return;
         }
-        let own = self.shared.status().replica;
         let status = self.core.0.status();
         let heir = status
             .peers
             .iter()
-            .filter(|peer| peer.replica != own && peer.is_voter && peer.is_recently_active)
+            .filter(|peer| peer.replica != self.replica && peer.is_voter && peer.is_recently_active)
             .max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.replica)));
         if let Some(heir) = heir {
             let (ticket, to) = (self.pending.ticket(), heir.replica);

@@ -10,6 +10,8 @@ use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
 use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_telemetry::GroupStats;
+use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,7 +20,8 @@ use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
-use crate::actor::spec::StateMachineFactory;
+use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
+use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -58,21 +61,20 @@ impl GroupHandle {
     }
 
     /// Stands in for a group that could not be started: everything asked of it ends as
-    /// [`Error::Quarantined`] with `reason`.
-    pub fn quarantined(
-        status: GroupStatus,
-        reason: Arc<str>,
-        machines: Arc<dyn StateMachineFactory>,
-    ) -> Self {
-        let shared = Shared::new(status, Budget::new(1, 0), Budget::new(1, 0));
+    /// [`Error::Quarantined`] with the reason.
+    pub fn quarantined(deps: &GroupDeps, spec: &StartSpec, failure: &StartError) -> Self {
+        let reason: Arc<str> = Arc::from(failure.to_string());
+        let status = GroupStatus::unknown(spec.group, deps.node);
+        let budgets = (Budget::new(1, 0), Budget::new(1, 0));
+        let shared = Shared::new(status, budgets, Arc::clone(&spec.stats));
         shared.set_lifecycle(Lifecycle::Quarantined(reason));
         Self::new(Inner {
             shared,
             requests: mpsc::unbounded_channel().0,
             events: mpsc::unbounded_channel().0,
-            machines,
+            machines: Arc::clone(&deps.machines),
             receiver: None,
-            command_bytes_max: u64::MAX,
+            command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
             stream: 0,
             sequence: AtomicU64::new(0),
@@ -99,7 +101,9 @@ impl GroupHandle {
         let bytes = payload.len() as u64;
         let (reply, answer) = oneshot::channel();
         self.request(Request::Propose { payload, range_epoch, reply }, bytes)?;
-        self.answered(answer, deadline, true).await
+        let outcome = self.answered(answer, deadline, true).await;
+        self.inner.shared.stats.requests.proposals.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Applied state that is as fresh as `level` says.
@@ -112,7 +116,9 @@ impl GroupHandle {
         }
         let (reply, answer) = oneshot::channel();
         self.request(Request::Read { level, waiter: ReadWaiter::Guard(reply) }, 0)?;
-        self.answered(answer, deadline, false).await
+        let outcome = self.answered(answer, deadline, false).await;
+        self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Runs `call` on a read worker, on state that is as fresh as `level` says. All reads that become ready
@@ -128,7 +134,9 @@ impl GroupHandle {
         let (reply, answer) = oneshot::channel();
         let waiter = ReadWaiter::Work(Box::new(ReadCall { call, reply }));
         self.request(Request::Read { level, waiter }, 0)?;
-        self.answered(answer, deadline, false).await
+        let outcome = self.answered(answer, deadline, false).await;
+        self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Changes the membership, fenced by the conf epoch in `change`. On `Ok` the change is applied here, and the
@@ -204,6 +212,11 @@ impl GroupHandle {
         self.inner.shared.status()
     }
 
+    /// What the node's collector publishes of this group.
+    pub fn stats(&self) -> &Arc<GroupStats> {
+        &self.inner.shared.stats
+    }
+
     /// Counters since the start.
     pub fn counters(&self) -> ActorCounters {
         self.inner.shared.counters()
@@ -234,7 +247,7 @@ impl GroupHandle {
         shared.check_running()?;
         let applied = *shared.applied.borrow();
         let reader = shared.reader().ok_or(Error::Stopped { group: shared.group })?;
-        count(&shared.counters.reads);
+        shared.stats.requests.reads.of(Outcome::Applied).increment();
         Ok(ReadGuard::new(reader, applied))
     }
 
@@ -266,6 +279,18 @@ impl GroupHandle {
             Ok(Err(_dropped)) => Err(self.inner.shared.unanswered(may_have_been_appended)),
             Err(_elapsed) => Err(Error::DeadlineExceeded),
         }
+    }
+}
+
+/// How telemetry counts it.
+fn outcome_of<T>(outcome: &Result<T>) -> Outcome {
+    match outcome {
+        Ok(_) => Outcome::Applied,
+        Err(Error::NotLeader { .. }) => Outcome::NotLeader,
+        Err(Error::Busy { .. }) => Outcome::Busy,
+        Err(Error::Indeterminate { .. } | Error::DeadlineExceeded) => Outcome::Indeterminate,
+        Err(Error::Quarantined { .. }) => Outcome::Quarantined,
+        Err(_) => Outcome::Other,
     }
 }
 

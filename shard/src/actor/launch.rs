@@ -1,6 +1,6 @@
 //! From an opened replica to a running actor.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -71,7 +71,7 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { log, machine, record, snapshots, tokens, addresses, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, addresses, .. } = opened;
     let log_reader = log.reader();
     let log = LogWriter::new(
         log,
@@ -85,6 +85,7 @@ pub(crate) fn launch(
     publisher.note_floor(record.applied.index);
     let actor = Actor {
         applier: Applier::new(machine, record, parts),
+        replica,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
         events: event_sender,
@@ -95,7 +96,6 @@ pub(crate) fn launch(
         pending: Pending::default(),
         reads: Reads::default(),
         addresses,
-        gated: VecDeque::new(),
         tasks: JoinSet::new(),
         timers: Timers::new(spec.config.tick, rng.as_ref()),
         inputs: if spec.campaigns_at_once { vec![Input::Campaign] } else { Vec::new() },
@@ -147,7 +147,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         is_log_stalled: false,
     };
     let budget = || Budget::new(spec.config.mailbox_inputs_max, spec.config.mailbox_bytes_max);
-    Shared::new(status, budget(), budget())
+    Shared::new(status, (budget(), budget()), Arc::clone(&spec.stats))
 }
 
 fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {

@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use crate::actor::mailbox::{Event, Published};
 use crate::actor::run::Actor;
-use crate::actor::shared::count;
 use crate::actor::spec::SnapshotConfig;
 use crate::applier::{Applier, ApplyWork};
 use crate::core::Input;
@@ -142,7 +141,8 @@ impl Actor {
         let replies = std::mem::take(&mut self.publisher.replies);
         match outcome {
             Ok(Published { token, label, compacted, kept }) => {
-                count(&self.shared.counters.snapshots_published);
+                self.shared.stats.snapshots.published.increment();
+                self.shared.stats.snapshots.index.set(token.id.index.get());
                 // One that was installed meanwhile is newer and stays the last.
                 self.publisher.tokens.retain(|known| known.id.index > token.id.index);
                 self.publisher.tokens.splice(0..0, kept);
@@ -153,6 +153,7 @@ impl Actor {
                 }
             }
             Err(error) => {
+                self.shared.stats.snapshots.failed.increment();
                 tracing::warn!(group = %self.shared.group, %error, "snapshot not published");
                 for reply in replies {
                     drop(reply.send(Err(Error::Read(error.clone()))));

@@ -1,6 +1,6 @@
 //! The actor's loop: wait, gather everything that has arrived, feed the core, drain it once, hand its outputs on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupConfig, GroupDeps};
-use crate::applier::{Applier, ApplyWork};
+use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
 
@@ -34,6 +34,7 @@ pub(crate) struct Actor {
     pub(crate) deps: Arc<GroupDeps>,
     pub(crate) config: GroupConfig,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) replica: ReplicaId,
     pub(crate) core: Core,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: mpsc::UnboundedSender<Event>,
@@ -47,8 +48,6 @@ pub(crate) struct Actor {
     pub(crate) reads: Reads,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
-    /// Apply work behind an installed snapshot whose log record is not durable yet.
-    pub(crate) gated: VecDeque<Gated>,
     /// Snapshot transfers and publishing under way.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) timers: Timers,
@@ -64,14 +63,6 @@ impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Core")
     }
-}
-
-/// Apply work that has to wait.
-#[derive(Debug)]
-pub(crate) struct Gated {
-    /// The ready that must be durable first, if this is what the others wait for.
-    pub(crate) behind: Option<u64>,
-    pub(crate) work: Vec<ApplyWork>,
 }
 
 /// A graceful stop under way.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate_storage::disk::Disk;
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
-use quorate_telemetry::{Clock, Rng, Workers};
+use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
 use crate::core::CoreConfig;
@@ -173,6 +173,8 @@ pub struct StartSpec {
     pub config: GroupConfig,
     /// Campaign at once: the first voter of a new group, so that it has a leader without waiting for a timeout.
     pub campaigns_at_once: bool,
+    /// Where it counts; shared with the node's collector.
+    pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
 }

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::mailbox::{Applied, Event, ProposalReply};
 use crate::actor::quarantine::Failure;
-use crate::actor::shared::{Shared, add, count};
+use crate::actor::shared::{Shared, add};
 use crate::actor::{AppliedListener, Lifecycle};
 use crate::applier::batch::Batch;
 use crate::applier::queue::{Queue, Taken};
@@ -69,6 +69,8 @@ pub(crate) enum ApplyWork {
         token: SnapshotToken,
         label: Box<SnapshotLabel>,
     },
+    /// Tells the listener what the state was opened with.
+    Announce,
     /// A consistent view of the state, and the durable record of its index once it stands.
     View {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
@@ -108,6 +110,7 @@ impl fmt::Debug for ApplyWork {
         match self {
             Self::Entry(entry) => write!(f, "Entry({})", entry.entry.index),
             Self::Restore { token, .. } => write!(f, "Restore({})", token.id.index),
+            Self::Announce => f.write_str("Announce"),
             Self::View { .. } => f.write_str("View"),
             Self::PersistApplied { index, .. } => write!(f, "PersistApplied({index})"),
             Self::Close { .. } => f.write_str("Close"),
@@ -128,7 +131,9 @@ impl Applier {
     pub(crate) fn new(machine: Box<dyn StateMachine>, record: AppliedRecord, parts: ApplierParts) -> Self {
         parts.shared.set_reader(machine.reader());
         let state = Mutex::new(Some(State { machine, record }));
-        Self { inner: Arc::new(Inner { parts, queue: Mutex::default(), state }) }
+        let applier = Self { inner: Arc::new(Inner { parts, queue: Mutex::default(), state }) };
+        applier.push([ApplyWork::Announce]);
+        applier
     }
 
     /// Queues committed work; [`Event::Applied`] follows each batch. Never blocks.
@@ -227,7 +232,7 @@ impl Inner {
         entries: Vec<ApplyEntry>,
         waiting: &mut Vec<EntryReply>,
     ) -> Result<(), Failure> {
-        let counters = &self.parts.shared.counters;
+        let stats = &self.parts.shared.stats.apply;
         let batch = match Batch::build(entries, &mut state.record) {
             Ok(batch) => batch,
             Err((failure, mut replies)) => {
@@ -235,7 +240,7 @@ impl Inner {
                 return Err(failure);
             }
         };
-        add(&counters.duplicates_dropped, batch.duplicates);
+        stats.duplicates_dropped.add(batch.duplicates);
         if batch.entries == 0 {
             return Ok(());
         }
@@ -247,8 +252,8 @@ impl Inner {
             .apply(&commands, &state.record)
             .map_err(|cause| Failure::Apply { through, cause })?;
         assert_eq!(outputs.len(), commands.len(), "a state machine answers every command");
-        count(&counters.apply_batches);
-        add(&counters.entries_applied, entries);
+        stats.batches.increment();
+        stats.entries.add(entries);
         self.publish(through);
         answers.send(outputs);
         self.report(through);
@@ -259,6 +264,7 @@ impl Inner {
         match work {
             ApplyWork::Entry(_) => unreachable!("entries are applied in batches"),
             ApplyWork::Restore { token, label } => self.restore(state, &token, *label)?,
+            ApplyWork::Announce => self.publish(state.record.applied.index),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
@@ -282,7 +288,7 @@ impl Inner {
     fn restore(&self, state: &mut State, token: &SnapshotToken, label: SnapshotLabel) -> Result<(), Failure> {
         let index = token.id.index;
         if index <= state.record.applied.index {
-            count(&self.parts.shared.counters.duplicates_dropped);
+            self.parts.shared.stats.apply.duplicates_dropped.increment();
             self.report(state.record.applied.index);
             return Ok(());
         }
@@ -291,6 +297,8 @@ impl Inner {
         let mut source = (self.parts.open_snapshot)(token).map_err(failed)?;
         state.machine.restore(source.as_mut(), &record).map_err(failed)?;
         state.record = record;
+        self.parts.shared.stats.snapshots.installed.increment();
+        self.parts.shared.stats.snapshots.index.set(index.get());
         self.parts.shared.set_reader(state.machine.reader());
         self.publish(index);
         self.report(index);
@@ -302,6 +310,7 @@ impl Inner {
         if let (Some(listener), Some(reader)) = (&self.parts.listener, self.parts.shared.reader()) {
             listener.applied(through, reader.as_ref());
         }
+        self.parts.shared.stats.apply.applied.set(through.get());
         self.parts.shared.applied.send_replace(through);
     }
 

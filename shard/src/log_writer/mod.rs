@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Failure;
-use crate::actor::shared::{Shared, add, count};
+use crate::actor::shared::{Shared, add};
 use crate::core::LogPersist;
 use crate::log_writer::queue::{LogWork, Queue, Step};
 
@@ -154,9 +154,9 @@ impl Inner {
                     let result = store.append(&append.batches, append.sync);
                     self.shared.backlog.fetch_sub(append.bytes, std::sync::atomic::Ordering::Relaxed);
                     result.map_err(Failure::Log)?;
-                    if append.sync {
-                        count(&self.shared.counters.log_syncs);
-                    }
+                    let stats = &self.shared.stats.log;
+                    stats.batches.add(u64::from(append.sync));
+                    stats.appended_entries.add(append.entries);
                     ready = Some(append.ready);
                 }
                 Step::Other(LogWork::Prove) => store.prove().map_err(Failure::Log)?,

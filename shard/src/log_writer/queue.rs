@@ -91,6 +91,7 @@ pub(crate) struct Append {
     /// The last ready in it.
     pub(crate) ready: u64,
     pub(crate) bytes: u64,
+    pub(crate) entries: u64,
 }
 
 /// Neighbouring records become one append.
@@ -102,15 +103,18 @@ pub(crate) fn steps(work: Vec<LogWork>) -> Vec<Step> {
             continue;
         };
         let bytes = persist_bytes(&persist);
+        let entries = persist.batch.entries.len() as u64;
         if let Some(Step::Append(append)) = steps.last_mut() {
             assert!(append.ready < persist.ready, "readies are handed in ascending order");
             append.batches.push(persist.batch);
             append.sync |= persist.sync;
             append.ready = persist.ready;
             append.bytes += bytes;
+            append.entries += entries;
         } else {
             let LogPersist { ready, batch, sync } = persist;
-            steps.push(Step::Append(Append { batches: vec![batch], sync, ready, bytes }));
+            let append = Append { batches: vec![batch], sync, ready, bytes, entries };
+            steps.push(Step::Append(append));
         }
     }
     steps

@@ -275,6 +275,7 @@ fn launch_with(
         dir: PathBuf::from("/group"),
         config: config.clone(),
         campaigns_at_once: id == 1 && seed == 1,
+        stats: Arc::default(),
         listener: None,
     };
     let opened = Opened {
