@@ -142,6 +142,6 @@ impl Actor {
         // Reads of one group may run side by side: each batch takes a key of its own. If the pool has stopped, the
         // callers see their channels dropped.
         let key = self.pending.ticket().0;
-        drop(self.deps.workers.read.submit(key, Box::new(job)));
+        let _ = self.deps.workers.read.submit(key, Box::new(job));
     }
 }

@@ -13,19 +13,19 @@ use crate::error::Error;
 pub(crate) enum Ending {
     /// It was asked to; `clean` if everything was finished in time.
     Stopped { clean: bool },
-    /// A failure of its own.
-    Quarantined(Failure),
+    /// A failure of its own; the reason is in its lifecycle.
+    Quarantined,
 }
 
 impl Actor {
     /// Takes the group out of service with its first failure. Its files are left as they are.
     pub(crate) fn quarantine(&mut self, failure: Failure) {
-        if matches!(self.ending, Some(Ending::Quarantined(_))) {
+        if matches!(self.ending, Some(Ending::Quarantined)) {
             return;
         }
         tracing::error!(group = %self.shared.group, error = %failure, "group quarantined");
         self.shared.set_lifecycle(Lifecycle::Quarantined(Arc::from(failure.to_string())));
-        self.ending = Some(Ending::Quarantined(failure));
+        self.ending = Some(Ending::Quarantined);
     }
 
     /// A graceful stop ends once this replica neither leads others nor owes anyone an answer.
@@ -65,7 +65,7 @@ impl Actor {
         log.close(clean).await;
         shared.set_lifecycle(Lifecycle::Stopped);
         for done in self.stopping.into_iter().flat_map(|stopping| stopping.done) {
-            drop(done.send(()));
+            let _ = done.send(());
         }
     }
 }

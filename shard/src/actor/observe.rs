@@ -23,7 +23,7 @@ impl Actor {
         stats.raft.first.set(core.first.get());
         stats.raft.last.set(core.last.get());
         stats.requests.pending_proposals.set(self.pending.len() as u64);
-        if !matches!(self.ending, Some(Ending::Quarantined(_))) {
+        if !matches!(self.ending, Some(Ending::Quarantined)) {
             stats.set_state(self.state(core.role));
         }
         self.shared.update_status(|status| {

@@ -52,10 +52,10 @@ impl SnapshotReceiver {
         let receiver = Arc::clone(self);
         let job = move || {
             let outcome = ChunkRequest::decode(&body).map(|request| receiver.take(&request));
-            drop(reply.send(outcome.unwrap_or(ChunkReply::Refused)));
+            let _ = reply.send(outcome.unwrap_or(ChunkReply::Refused));
         };
         // A pool that has stopped drops the job, and with it the way to answer.
-        drop(self.workers.submit(self.group.get(), Box::new(job)));
+        let _ = self.workers.submit(self.group.get(), Box::new(job));
         answer.await.unwrap_or(ChunkReply::Refused).encode()
     }
 

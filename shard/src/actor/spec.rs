@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::disk::Disk;
+use quorate_storage::log::LogConfig;
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
 use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
@@ -102,6 +103,8 @@ pub struct GroupConfig {
     pub apply_bytes_max: u64,
     /// Entries after which an apply batch ends.
     pub apply_entries_max: usize,
+    /// Sizes of the log's files.
+    pub log: LogConfig,
     /// How long the log must be idle before its tail is proven.
     pub proof_delay: Duration,
     /// When snapshots are taken, and what is kept.
@@ -141,6 +144,7 @@ impl Default for GroupConfig {
             command_bytes_max: 9 << 20,
             apply_bytes_max: 1 << 20,
             apply_entries_max: 4_096,
+            log: LogConfig::default(),
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
         }

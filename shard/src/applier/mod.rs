@@ -192,7 +192,7 @@ impl Inner {
             Ok(Ok(Next::Closed(done))) => {
                 self.queue.lock().latch();
                 drop(state);
-                drop(done.send(()));
+                let _ = done.send(());
             }
             Ok(Err(failure)) => {
                 drop(slot);

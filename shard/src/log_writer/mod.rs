@@ -168,7 +168,7 @@ impl Inner {
                     let closed = if clean { store.close() } else { Ok(()) };
                     *slot = None;
                     self.queue.lock().latch();
-                    drop(done.send(()));
+                    let _ = done.send(());
                     closed.map_err(Failure::Log)?;
                 }
                 Step::Other(LogWork::Persist(_)) => unreachable!("records are appended in batches"),

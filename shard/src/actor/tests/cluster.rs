@@ -10,7 +10,7 @@ use crate::error::Error;
 
 #[tokio::test(start_paused = true)]
 async fn writes_go_on_when_the_leader_is_killed() {
-    let (_network, mut nodes) = cluster(3, &config());
+    let (_network, mut nodes) = cluster(3, &config()).await;
     let first = put_anyhow(&nodes, "a=1").await;
     let at = nodes.iter().position(|node| node.id == 1).unwrap();
     let old = leader(&nodes).await.id;
@@ -19,7 +19,7 @@ async fn writes_go_on_when_the_leader_is_killed() {
     killed.kill().await;
     let second = put_anyhow(&nodes, "b=2").await;
     assert!(second.id.term > first.id.term);
-    killed.restart();
+    killed.restart().await;
     killed.applies(second.id.index).await;
     assert_eq!(killed.get("b", ReadLevel::Local).await.unwrap(), "2");
     assert_eq!(leader(&nodes).await.get("a", ReadLevel::Linearizable).await.unwrap(), "1");
@@ -27,7 +27,7 @@ async fn writes_go_on_when_the_leader_is_killed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_serves_no_linearizable_read() {
-    let (network, nodes) = cluster(3, &config());
+    let (network, nodes) = cluster(3, &config()).await;
     put_anyhow(&nodes, "a=1").await;
     let old = leader(&nodes).await;
     network.cut(old.id);
@@ -48,7 +48,7 @@ async fn a_leader_that_is_cut_off_serves_no_linearizable_read() {
 
 #[tokio::test(start_paused = true)]
 async fn followers_refuse_with_a_hint() {
-    let (_network, nodes) = cluster(3, &config());
+    let (_network, nodes) = cluster(3, &config()).await;
     put_anyhow(&nodes, "a=1").await;
     let lead = leader(&nodes).await;
     let follower = nodes.iter().find(|node| node.id != lead.id).unwrap();
@@ -59,14 +59,14 @@ async fn followers_refuse_with_a_hint() {
 
 #[tokio::test(start_paused = true)]
 async fn leadership_is_handed_over_on_request_and_at_a_graceful_stop() {
-    let (_network, nodes) = cluster(3, &config());
+    let (_network, nodes) = cluster(3, &config()).await;
     put_anyhow(&nodes, "a=1").await;
     let old = leader(&nodes).await;
     let heir = nodes.iter().find(|node| node.id != old.id).unwrap();
     old.handle.transfer_leader(ReplicaId(heir.id), DEADLINE).await.unwrap();
     heir.serves().await;
     heir.handle.stop(StopMode::Graceful { deadline: DEADLINE }).await;
-    assert!(heir.log.is_clean());
+    assert!(heir.log().clean);
     let rest: Vec<_> = nodes.into_iter().filter(|node| node.id != 1).collect();
     drop(rest);
 }
@@ -75,12 +75,12 @@ async fn leadership_is_handed_over_on_request_and_at_a_graceful_stop() {
 async fn a_joining_replica_is_seeded_by_a_snapshot_and_promoted() {
     let mut config = config();
     config.snapshots.trailing_entries = 1;
-    let (network, mut nodes) = cluster(1, &config);
+    let (network, mut nodes) = cluster(1, &config).await;
     nodes[0].serves().await;
     for i in 0..50 {
         nodes[0].put(&format!("k{i}={i}")).await.unwrap();
     }
-    let joining = TestNode::joining(4, 1, &config, &network);
+    let joining = TestNode::joining(4, 1, &config, &network).await;
     let learner = ReplicaDescriptor { replica: ReplicaId(4), node: NodeId(4), incarnation: incarnation(4) };
     let change = |epoch, op| ConfChange { expected_epoch: epoch, ops: vec![op] };
     let epoch = nodes[0].handle.status().descriptor.conf_epoch;

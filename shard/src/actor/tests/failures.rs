@@ -8,8 +8,8 @@ use crate::error::Error;
 
 #[tokio::test(start_paused = true)]
 async fn a_state_machine_that_panics_quarantines_only_its_group() {
-    let (_network, nodes) = cluster(1, &config());
-    let (_other_network, others) = cluster(1, &config());
+    let (_network, nodes) = cluster(1, &config()).await;
+    let (_other_network, others) = cluster(1, &config()).await;
     nodes[0].serves().await;
     others[0].serves().await;
     let error = nodes[0].put("panic=1").await.unwrap_err();
@@ -25,7 +25,7 @@ async fn a_state_machine_that_panics_quarantines_only_its_group() {
 
 #[tokio::test(start_paused = true)]
 async fn a_state_machine_that_fails_halts_before_anything_later() {
-    let (_network, nodes) = cluster(1, &config());
+    let (_network, nodes) = cluster(1, &config()).await;
     nodes[0].serves().await;
     let before = nodes[0].put("a=1").await.unwrap();
     assert!(nodes[0].put("fail=1").await.unwrap_err().is_maybe_committed());
@@ -34,10 +34,10 @@ async fn a_state_machine_that_fails_halts_before_anything_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_sync_quarantines_and_nothing_is_acknowledged_after_it() {
-    let (_network, nodes) = cluster(3, &config());
+    let (_network, nodes) = cluster(3, &config()).await;
     let applied = put_anyhow(&nodes, "a=1").await;
     let old = leader(&nodes).await;
-    old.log.fail();
+    old.disk.fail_sync(1);
     let error = old.put("b=1").await.unwrap_err();
     assert!(matches!(error, Error::Quarantined { .. } | Error::Indeterminate { .. }), "{error:?}");
     let rest: Vec<_> = nodes
@@ -52,10 +52,10 @@ async fn a_failed_sync_quarantines_and_nothing_is_acknowledged_after_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_single_voter_whose_sync_fails_never_acknowledges() {
-    let (_network, nodes) = cluster(1, &config());
+    let (_network, nodes) = cluster(1, &config()).await;
     nodes[0].serves().await;
     nodes[0].put("a=1").await.unwrap();
-    nodes[0].log.fail();
+    nodes[0].disk.fail_sync(1);
     let error = nodes[0].put("b=1").await.unwrap_err();
     let Error::Quarantined { reason, .. } = error else { panic!("{error:?}") };
     assert!(reason.contains("log write failed"), "{reason}");

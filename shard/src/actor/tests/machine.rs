@@ -1,4 +1,4 @@
-//! A state machine of `key=value` commands that loses nothing, and fails or panics when a command says so.
+//! A state machine of `key=value` commands that keeps nothing over a restart, and fails or panics when told to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::actor::{StateContext, StateMachineFactory};
 
 type Map = BTreeMap<Bytes, Bytes>;
 
-/// The "disk" of a state machine. Clones share it.
+/// The state. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MapStore(Arc<RwLock<Map>>);
 
@@ -26,15 +26,9 @@ pub(super) struct MapMachine {
 #[derive(Debug)]
 pub(super) struct MapMachines;
 
-impl MapStore {
-    pub(super) fn machine(&self, record: Option<AppliedRecord>) -> Box<dyn StateMachine> {
-        Box::new(MapMachine { store: self.clone(), record })
-    }
-}
-
 impl StateMachineFactory for MapMachines {
     fn open(&self, _context: &StateContext) -> Result<Box<dyn StateMachine>> {
-        Ok(MapStore::default().machine(None))
+        Ok(Box::new(MapMachine { store: MapStore::default(), record: None }))
     }
 
     fn check(&self, body: &Bytes) -> Result<()> {

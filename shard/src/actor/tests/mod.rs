@@ -2,7 +2,6 @@
 
 mod cluster;
 mod failures;
-mod log;
 mod machine;
 mod node;
 mod single;

@@ -10,22 +10,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_storage::disk::SimDisk;
 use quorate_storage::identity::FileOwner;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken};
-use quorate_storage::state::{AppliedRecord, StateDigest};
+use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
 use quorate_storage::{
-    ConfEpoch, ConfState, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
-    RangeEpoch, ReplicaDescriptor, ReplicaId, Timestamp,
+    ConfEpoch, ConfState, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
+    RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, Workers};
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
 
-use super::log::MemoryLog;
-use super::machine::{MapMachines, MapStore};
-use crate::actor::launch::{Opened, launch};
+use super::machine::MapMachines;
 use crate::actor::{
-    Applied, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel, SNAPSHOT_CHUNK,
-    StartSpec,
+    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
+    SNAPSHOT_CHUNK, StartError, StartSpec, StateMachineFactory, create_group, start_group,
 };
 use crate::error::{Error, Result};
 
@@ -33,6 +30,7 @@ pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
+const DIR: &str = "/data/groups/7";
 
 /// Carries messages between the groups of one process.
 #[derive(Clone, Debug, Default)]
@@ -97,11 +95,11 @@ impl Outbound for Port {
 pub(super) struct TestNode {
     pub(super) id: u64,
     pub(super) handle: GroupHandle,
-    pub(super) log: MemoryLog,
     pub(super) config: GroupConfig,
     pub(super) disk: SimDisk,
+    pub(super) machines: Arc<dyn StateMachineFactory>,
     network: Network,
-    seed: u64,
+    starts: u64,
 }
 
 pub(super) fn config() -> GroupConfig {
@@ -109,9 +107,13 @@ pub(super) fn config() -> GroupConfig {
 }
 
 /// The replicas 1 to `count` of a new group.
-pub(super) fn cluster(count: u64, config: &GroupConfig) -> (Network, Vec<TestNode>) {
+pub(super) async fn cluster(count: u64, config: &GroupConfig) -> (Network, Vec<TestNode>) {
     let network = Network::default();
-    let nodes = (1..=count).map(|id| TestNode::born(id, count, config, &network)).collect();
+    let mut nodes = Vec::new();
+    for id in 1..=count {
+        let voters = ConfState::of_voters((1..=count).map(ReplicaId).collect());
+        nodes.push(TestNode::made(id, count, Birth::Founding(voters), (config, &network)).await);
+    }
     (network, nodes)
 }
 
@@ -132,70 +134,54 @@ pub(super) fn incarnation(id: u64) -> Incarnation {
     Incarnation([id as u8; 16])
 }
 
-fn snapshot_dir(id: u64, disk: &SimDisk) -> SnapshotDir {
-    let owner = FileOwner { group: UID, replica: ReplicaId(id), incarnation: incarnation(id) };
-    SnapshotDir::new(Arc::new(disk.clone()), PathBuf::from("/group/snapshots"), owner)
-}
-
-fn empty_record(id: u64, descriptor: GroupDescriptor) -> AppliedRecord {
-    AppliedRecord {
-        applied: EntryId::default(),
-        conf_state: ConfState::default(),
-        descriptor,
-        incarnation: incarnation(id),
-        hlc_ceiling: Timestamp(0),
-        cutover: None,
-        wrapped_keys: Bytes::new(),
-        digest: StateDigest::default(),
-    }
-}
-
 impl TestNode {
-    /// A founding member.
-    pub(super) fn born(id: u64, count: u64, config: &GroupConfig, network: &Network) -> Self {
-        let disk = SimDisk::new();
-        let (rng, dir) = (SeededRng::new(id), snapshot_dir(id, &disk));
-        dir.create().unwrap();
-        let voters = ConfState::of_voters((1..=count).map(ReplicaId).collect());
-        let (token, label) = dir.publish_empty(voters, descriptor(count), &rng).unwrap();
-        let log = MemoryLog::born(token);
-        let newest = Some((token, Box::new(label.clone())));
-        let handle = launch_on(id, network, &disk, config, &log, (label.record, newest), id);
-        Self { id, handle, log, config: config.clone(), disk, network: network.clone(), seed: id }
+    /// A replica that joins a group of `count`.
+    pub(super) async fn joining(id: u64, count: u64, config: &GroupConfig, network: &Network) -> Self {
+        Self::made(id, count, Birth::Joining, (config, network)).await
     }
 
-    /// A replica that joins a group of `count`: it knows where they are and nothing else.
-    pub(super) fn joining(id: u64, count: u64, config: &GroupConfig, network: &Network) -> Self {
+    async fn made(id: u64, count: u64, birth: Birth, (config, network): (&GroupConfig, &Network)) -> Self {
         let disk = SimDisk::new();
-        snapshot_dir(id, &disk).create().unwrap();
-        let log = MemoryLog::default();
-        let record = empty_record(id, descriptor(count));
-        let handle = launch_on(id, network, &disk, config, &log, (record, None), id);
-        Self { id, handle, log, config: config.clone(), disk, network: network.clone(), seed: id }
+        let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
+        let deps = deps(id, 0, &disk, network, Arc::clone(&machines));
+        let spec = CreateSpec {
+            descriptor: descriptor(count),
+            replica: ReplicaId(id),
+            incarnation: incarnation(id),
+            dir: PathBuf::from(DIR),
+            birth,
+        };
+        create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
+        create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
+        let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config) };
+        let handle = start_group(deps, spec).await.unwrap();
+        network.0.lock().handles.insert(NodeId(id), handle.clone());
+        let (config, network) = (config.clone(), network.clone());
+        Self { id, handle, config, disk, machines, network, starts: 1 }
     }
 
-    /// Starts again, after the handle was stopped, from the newest snapshot.
-    pub(super) fn restart(&mut self) {
-        self.seed += 100;
-        let dir = snapshot_dir(self.id, &self.disk);
-        let recorded = self.log.open().recovered().snapshots.clone();
-        let token = *dir.usable(&recorded).unwrap().last().unwrap();
-        let mut reader = dir.reader(token).unwrap();
-        let label: SnapshotLabel = reader.label().clone();
-        let store = MapStore::default();
-        store.machine(None).restore(&mut reader, &label.record).unwrap();
-        let newest = Some((token, Box::new(label.clone())));
-        let opened = (label.record, newest);
-        let handle = launch_with(
-            self.id,
-            &self.network,
-            &self.disk,
-            &self.config,
-            &self.log,
-            opened,
-            (self.seed, store),
-        );
-        self.handle = handle;
+    /// Starts again, after the handle was stopped.
+    pub(super) async fn restart(&mut self) {
+        self.handle = self.try_restart().await.unwrap();
+        self.network.0.lock().handles.insert(NodeId(self.id), self.handle.clone());
+    }
+
+    pub(super) async fn try_restart(&mut self) -> std::result::Result<GroupHandle, StartError> {
+        self.starts += 1;
+        let deps = deps(self.id, self.starts, &self.disk, &self.network, Arc::clone(&self.machines));
+        start_group(deps, start_spec(&self.config)).await
+    }
+
+    /// What a start would find in the log.
+    pub(super) fn log(&self) -> LogState {
+        let owner = FileOwner { group: UID, replica: ReplicaId(self.id), incarnation: incarnation(self.id) };
+        let place = LogPlace {
+            disk: Arc::new(self.disk.clone()),
+            dir: PathBuf::from(DIR).join("wal"),
+            owner,
+            rng: Arc::new(SeededRng::new(99)),
+        };
+        SegmentedLog::open(place, LogConfig::default()).unwrap().recovered().clone()
     }
 
     /// As a crash of the process would: nothing is finished but the disk writes in flight.
@@ -225,38 +211,31 @@ impl TestNode {
     }
 }
 
-type Found = (AppliedRecord, Option<(SnapshotToken, Box<SnapshotLabel>)>);
-
-fn launch_on(
-    id: u64,
-    network: &Network,
-    disk: &SimDisk,
-    config: &GroupConfig,
-    log: &MemoryLog,
-    found: Found,
-    seed: u64,
-) -> GroupHandle {
-    launch_with(id, network, disk, config, log, found, (seed, MapStore::default()))
+fn start_spec(config: &GroupConfig) -> StartSpec {
+    StartSpec {
+        group: GROUP,
+        dir: PathBuf::from(DIR),
+        config: config.clone(),
+        campaigns_at_once: false,
+        stats: Arc::default(),
+        listener: None,
+    }
 }
 
-fn launch_with(
+fn deps(
     id: u64,
-    network: &Network,
+    start: u64,
     disk: &SimDisk,
-    config: &GroupConfig,
-    log: &MemoryLog,
-    (record, newest): Found,
-    (seed, store): (u64, MapStore),
-) -> GroupHandle {
-    let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(seed));
+    network: &Network,
+    machines: Arc<dyn StateMachineFactory>,
+) -> Arc<GroupDeps> {
+    let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(id * 1_000 + start));
     let workers = |label| -> Arc<dyn Workers> {
         let threads = NonZeroUsize::new(2).unwrap();
-        Arc::new(SimWorkers::new(
-            rng.stream(label),
-            SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) },
-        ))
+        let config = SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) };
+        Arc::new(SimWorkers::new(rng.stream(label), config))
     };
-    let deps = GroupDeps {
+    Arc::new(GroupDeps {
         node: NodeId(id),
         clock: Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
         rng: Arc::clone(&rng),
@@ -268,31 +247,8 @@ fn launch_with(
             background: workers(4),
         },
         outbound: Arc::new(Port { node: NodeId(id), network: network.clone() }),
-        machines: Arc::new(MapMachines),
-    };
-    let spec = StartSpec {
-        group: GROUP,
-        dir: PathBuf::from("/group"),
-        config: config.clone(),
-        campaigns_at_once: id == 1 && seed == 1,
-        stats: Arc::default(),
-        listener: None,
-    };
-    let opened = Opened {
-        replica: ReplicaId(id),
-        incarnation: incarnation(id),
-        log: log.open(),
-        machine: store.machine(Some(record.clone())),
-        record,
-        snapshots: snapshot_dir(id, disk),
-        tokens: newest.iter().map(|(token, _)| *token).collect(),
-        newest,
-        tail: Vec::new(),
-        addresses: BTreeMap::new(),
-    };
-    let handle = launch(Arc::new(deps), spec, opened).unwrap();
-    network.0.lock().handles.insert(NodeId(id), handle.clone());
-    handle
+        machines,
+    })
 }
 
 /// The first of `nodes` that takes proposals.
