@@ -47,7 +47,7 @@ impl Actor {
             self.publish_if_wanted(wanted);
         }
         if let Some(evidence) = evidence {
-            self.quarantine(Failure::Evidence(evidence));
+            self.quarantine(&Failure::Evidence(evidence));
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) enum Ending {
 
 impl Actor {
     /// Takes the group out of service with its first failure. Its files are left as they are.
-    pub(crate) fn quarantine(&mut self, failure: Failure) {
+    pub(crate) fn quarantine(&mut self, failure: &Failure) {
         if matches!(self.ending, Some(Ending::Quarantined)) {
             return;
         }

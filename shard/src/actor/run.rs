@@ -186,7 +186,7 @@ impl Actor {
         });
         match catch_unwind(step) {
             Ok(output) => self.dispatch(output),
-            Err(panic) => self.quarantine(Failure::panic("core", panic.as_ref())),
+            Err(panic) => self.quarantine(&Failure::panic("core", panic.as_ref())),
         }
     }
 

@@ -48,6 +48,13 @@ pub(crate) enum Answer {
     },
 }
 
+/// An entry that cannot be understood, and everyone who waits for it or for what stands beside it.
+#[derive(Debug)]
+pub(crate) struct Halted {
+    pub(crate) failure: Failure,
+    pub(crate) replies: Vec<EntryReply>,
+}
+
 impl Answer {
     pub(crate) fn into_reply(self) -> EntryReply {
         match self {
@@ -67,10 +74,7 @@ impl Batch {
     ///
     /// # Panics
     /// If the entries leave a gap: the core promises contiguous ones.
-    pub(crate) fn build(
-        entries: Vec<ApplyEntry>,
-        record: &mut AppliedRecord,
-    ) -> Result<Self, (Failure, Vec<EntryReply>)> {
+    pub(crate) fn build(entries: Vec<ApplyEntry>, record: &mut AppliedRecord) -> Result<Self, Box<Halted>> {
         let mut batch = Self::default();
         let mut entries = entries.into_iter();
         while let Some(mut next) = entries.next() {
@@ -83,7 +87,7 @@ impl Batch {
             if let Err(cause) = batch.add(next, reply, record) {
                 let mut replies: Vec<_> = batch.answers.into_iter().map(Answer::into_reply).collect();
                 replies.extend(entries.filter_map(|entry| entry.reply));
-                return Err((Failure::Entry { index: id.index, cause }, replies));
+                return Err(Box::new(Halted { failure: Failure::Entry { index: id.index, cause }, replies }));
             }
             record.applied = id;
             batch.entries += 1;

@@ -235,9 +235,9 @@ impl Inner {
         let stats = &self.parts.shared.stats.apply;
         let batch = match Batch::build(entries, &mut state.record) {
             Ok(batch) => batch,
-            Err((failure, mut replies)) => {
-                waiting.append(&mut replies);
-                return Err(failure);
+            Err(halted) => {
+                waiting.extend(halted.replies);
+                return Err(halted.failure);
             }
         };
         stats.duplicates_dropped.add(batch.duplicates);
@@ -255,7 +255,7 @@ impl Inner {
         stats.batches.increment();
         stats.entries.add(entries);
         self.publish(through);
-        answers.send(outputs);
+        answers.send(&outputs);
         self.report(through);
         Ok(())
     }
@@ -353,7 +353,7 @@ struct PendingAnswers<'a> {
 }
 
 impl PendingAnswers<'_> {
-    fn send(&mut self, outputs: Vec<bytes::Bytes>) {
+    fn send(&mut self, outputs: &[bytes::Bytes]) {
         for answer in self.answers.drain(..) {
             match answer {
                 batch::Answer::Output { id, command, reply } => {

@@ -131,7 +131,7 @@ pub(super) fn descriptor(count: u64) -> GroupDescriptor {
 }
 
 pub(super) fn incarnation(id: u64) -> Incarnation {
-    Incarnation([id as u8; 16])
+    Incarnation(u128::from(id).to_le_bytes())
 }
 
 impl TestNode {
