@@ -116,6 +116,7 @@ impl<'a> Connection<'a> {
         loop {
             self.dispatch();
             self.collect();
+            self.account();
             self.flush(writer)?;
             if self.is_finished() {
                 return Ok(());
@@ -253,6 +254,8 @@ impl<'a> Connection<'a> {
         {
             self.refuse_input();
             self.splitter = Splitter::new(self.frontend.limits);
+            // Given back now: the connection may linger for a while.
+            let _ = self.charge.set(self.pipeline.bytes() + self.out.len());
             let told = self.pipeline.admit(Plan::Close(reply::error(&error.to_string())), 0);
             assert!(told.is_ok(), "a reply without keys waits for nothing");
         }
