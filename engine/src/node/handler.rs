@@ -38,7 +38,7 @@ impl Handler for NodeHandler {
 
     fn request(
         &self,
-        from: NodeId,
+        _from: NodeId,
         kind: RequestKind,
         body: Bytes,
         deadline: Duration,
@@ -57,7 +57,7 @@ impl Handler for NodeHandler {
                 else {
                     return;
                 };
-                tokio::spawn(async move { reply.reply(handle.receive_snapshot(from, body).await) });
+                tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
             }
             // A kind of a newer release: dropping the responder answers busy.
             _ => {}
