@@ -20,7 +20,6 @@ mod publish;
 pub(crate) mod quarantine;
 mod read;
 mod reads;
-mod replica_dir;
 mod run;
 pub(crate) mod shared;
 mod snapshot_chunk;
