@@ -93,6 +93,11 @@ impl state_conformance::Subject for Place {
     }
 }
 
+/// In memory where the system has such a place: what a real power cut does is not at issue here.
+fn real_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn on_memory(loss: MemoryLoss, mode: CrashMode) -> Place {
     let config = StoreConfig { memory_loss: Some(loss), ..StoreConfig::default() };
     Place::new(StoreKind::Memory, config, Files::Simulated { disk: SimDisk::new(), mode })
@@ -100,11 +105,11 @@ fn on_memory(loss: MemoryLoss, mode: CrashMode) -> Place {
 
 fn on_lsm(group_memtable_bytes_max: u64) -> Place {
     let config = StoreConfig { group_memtable_bytes_max, ..StoreConfig::default() };
-    Place::new(StoreKind::Lsm, config, Files::Real(tempfile::tempdir().unwrap()))
+    Place::new(StoreKind::Lsm, config, Files::Real(real_dir()))
 }
 
 fn on_sled() -> Place {
-    Place::new(StoreKind::Sled, StoreConfig::default(), Files::Real(tempfile::tempdir().unwrap()))
+    Place::new(StoreKind::Sled, StoreConfig::default(), Files::Real(real_dir()))
 }
 
 /// Every way an in-memory store can lose data.
