@@ -101,6 +101,9 @@ impl Scanner<'_> {
         if left > SCAN_BYTES_MAX {
             return Err(self.corrupt("segment size", SCAN_BYTES_MAX, left));
         }
+        if left == 0 {
+            return Ok(Vec::new());
+        }
         let mut rest = vec![0; usize::try_from(left).expect("bounded by SCAN_BYTES_MAX")];
         self.read(&mut rest, self.scan.end)?;
         Ok(rest)
