@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use quorate_storage::identity::FileOwner;
-use quorate_storage::log::{LogConfig, SegmentedLog};
-use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::disk::Disk;
+use quorate_storage::identity::{ReplicaIdentity, ReplicaPaths};
+use quorate_storage::log::{LogConfig, LogPlace, SegmentedLog};
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
 use quorate_storage::{ConfState, Error, GroupDescriptor, Incarnation, ReplicaId};
 
-use crate::actor::replica_dir::ReplicaDir;
 use crate::actor::spec::GroupDeps;
 use crate::actor::start::{StartError, run};
 
@@ -21,7 +21,7 @@ pub struct CreateSpec {
     pub replica: ReplicaId,
     /// This replica's directory, drawn fresh.
     pub incarnation: Incarnation,
-    /// `<data>/groups/<group>`.
+    /// `<data>/groups/<group>`: [`ReplicaPaths::root`].
     pub dir: PathBuf,
     /// What it is born with.
     pub birth: Birth,
@@ -51,21 +51,38 @@ pub async fn create_group(deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), 
 
 fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
     let CreateSpec { descriptor, replica, incarnation, dir, birth } = spec;
-    let owner = FileOwner { group: descriptor.uid, replica, incarnation };
-    let place = ReplicaDir::new(Arc::clone(&deps.disk), dir);
-    match place.owner() {
-        Ok(found) => return place.check_owner(found, owner),
-        Err(Error::Missing { .. }) => place.clear()?,
-        Err(error) => return Err(error),
+    let disk = &deps.disk;
+    let (group, uid) = (descriptor.group, descriptor.uid);
+    let identity = ReplicaIdentity { group, uid, replica, incarnation, tombstone: false };
+    let paths = ReplicaPaths::new(dir);
+    match ReplicaIdentity::read(disk.as_ref(), &paths.replica_file())? {
+        Some(found) if found == identity => return Ok(()),
+        // Says whose it is.
+        Some(found) if !found.tombstone => {
+            return identity.create(disk.as_ref(), &paths.replica_file(), deps.rng.as_ref());
+        }
+        _ => clear(disk.as_ref(), &paths)?,
     }
-    let rng = deps.rng.stream(deps.rng.next_u64());
-    let snapshots = place.snapshots(owner);
+    let (owner, rng) = (identity.owner(), deps.rng.stream(deps.rng.next_u64()));
+    let snapshots = SnapshotDir::new(Arc::clone(disk), paths.snapshots(), owner);
     snapshots.create()?;
     let base = match birth {
         Birth::Founding(conf_state) => snapshots.publish_empty(conf_state, descriptor, rng.as_ref())?.0,
         Birth::Joining => SnapshotToken::default(),
     };
-    drop(SegmentedLog::create(place.log(owner, Arc::clone(&rng)), LogConfig::default(), base)?);
+    let place = LogPlace { disk: Arc::clone(disk), dir: paths.wal(), owner, rng: Arc::clone(&rng) };
+    drop(SegmentedLog::create(place, LogConfig::default(), base)?);
     // Last: with this file the replica exists.
-    place.write_owner(owner, rng.as_ref())
+    identity.create(disk.as_ref(), &paths.replica_file(), rng.as_ref())
+}
+
+/// Removes what a creation that was interrupted left, and makes the directory. A tombstone stays.
+fn clear(disk: &dyn Disk, paths: &ReplicaPaths) -> quorate_storage::Result<()> {
+    for leftover in [paths.wal(), paths.snapshots(), paths.state()] {
+        disk.remove_dir_all(&leftover).map_err(|cause| Error::io("remove", &leftover, cause))?;
+    }
+    let root = paths.root();
+    disk.create_dir_all(root).map_err(|cause| Error::io("create", root, cause))?;
+    let parent = root.parent().unwrap_or(root);
+    disk.sync_dir(parent).map_err(|cause| Error::io("sync", parent, cause))
 }

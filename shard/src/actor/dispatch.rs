@@ -11,7 +11,7 @@ use crate::actor::read::{ReadGuard, ReadWaiter};
 use crate::actor::run::Actor;
 use crate::actor::shared::count;
 use crate::applier::{ApplyEntry, ApplyWork};
-use crate::core::{Applying, Committed, Fetch, LogPersist, Output, Reply, Role};
+use crate::core::{Applying, Committed, Fetch, Input, LogPersist, Output, Reply, Role};
 
 impl Actor {
     pub(crate) fn dispatch(&mut self, output: Output) {
@@ -86,6 +86,8 @@ impl Actor {
             }
             Applying::Restore { token, label } => {
                 self.publisher.note_installed(token);
+                // Should this replica come to lead, it can seed others from the same file.
+                self.inputs.push(Input::SnapshotPublished { token, label: label.clone() });
                 self.applier.push([ApplyWork::Restore { token, label }]);
             }
         }

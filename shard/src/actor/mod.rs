@@ -21,7 +21,6 @@ pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
-mod replica_dir;
 mod run;
 pub(crate) mod shared;
 mod snapshot_chunk;

@@ -4,32 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_storage::identity::FileOwner;
-use quorate_storage::log::{LogState, LogStore, SegmentedLog};
+use quorate_storage::identity::{FileOwner, ReplicaIdentity, ReplicaPaths};
+use quorate_storage::log::{LogPlace, LogState, LogStore, SegmentedLog};
 use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
-    ConfEpoch, ConfState, Entry, EntryId, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Timestamp,
+    ConfEpoch, ConfState, Entry, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch,
+    Timestamp,
 };
 
 use crate::actor::launch::Opened;
-use crate::actor::replica_dir::ReplicaDir;
 use crate::actor::spec::{GroupDeps, StartSpec, StateContext};
 use crate::actor::start::StartError;
 
 pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened, StartError> {
     let group = spec.group;
     let failed = |cause| StartError::Open { group, cause };
-    let place = ReplicaDir::new(Arc::clone(&deps.disk), spec.dir.clone());
-    let owner = place.owner().map_err(failed)?;
+    let paths = ReplicaPaths::new(spec.dir.clone());
+    let owner = read_identity(deps, group, &paths)?.owner();
     let rng = deps.rng.stream(deps.rng.next_u64());
-    let log = SegmentedLog::open(place.log(owner, rng), spec.config.log).map_err(failed)?;
-    let snapshots = place.snapshots(owner);
+    let place = LogPlace { disk: Arc::clone(&deps.disk), dir: paths.wal(), owner, rng };
+    let log = SegmentedLog::open(place, spec.config.log).map_err(failed)?;
+    let snapshots = SnapshotDir::new(Arc::clone(&deps.disk), paths.snapshots(), owner);
     let recorded = &log.recovered().snapshots;
     snapshots.sweep(recorded).map_err(failed)?;
     let tokens = snapshots.usable(recorded).map_err(failed)?;
     let context =
-        StateContext { group, uid: owner.group, incarnation: owner.incarnation, dir: place.state() };
+        StateContext { group, uid: owner.group, incarnation: owner.incarnation, dir: paths.state() };
     let mut machine = deps.machines.open(&context).map_err(failed)?;
 
     let opening = Opening { group, owner, snapshots: &snapshots, tokens: &tokens, log: log.recovered() };
@@ -48,6 +49,25 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         tail,
         addresses: BTreeMap::new(),
     })
+}
+
+/// Whose directory it is. A removed replica never comes back.
+fn read_identity(
+    deps: &GroupDeps,
+    group: GroupId,
+    paths: &ReplicaPaths,
+) -> Result<ReplicaIdentity, StartError> {
+    let failed = |cause| StartError::Open { group, cause };
+    let path = paths.replica_file();
+    match ReplicaIdentity::read(deps.disk.as_ref(), &path).map_err(failed)? {
+        None => Err(failed(Error::Missing { path })),
+        Some(found) if found.tombstone => Err(StartError::Refused { group, reason: "removed" }),
+        Some(found) if found.group != group => {
+            let (expected, found) = (group.to_string(), found.group.to_string());
+            Err(failed(Error::Foreign { what: "group", file: path, expected, found }))
+        }
+        Some(found) => Ok(found),
+    }
 }
 
 /// What is known once everything is open.

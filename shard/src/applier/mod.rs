@@ -254,6 +254,7 @@ impl Inner {
         assert_eq!(outputs.len(), commands.len(), "a state machine answers every command");
         stats.batches.increment();
         stats.entries.add(entries);
+        stats.durable.set(state.machine.durable_applied().get());
         self.publish(through);
         answers.send(&outputs);
         self.report(through);

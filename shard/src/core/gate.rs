@@ -83,6 +83,31 @@ impl Refusal {
         Self::Unsupported,
         Self::Overloaded,
     ];
+
+    /// The reason as a metric's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OtherGroup => "other_group",
+            Self::OtherReplica => "other_replica",
+            Self::OtherIncarnation => "other_incarnation",
+            Self::ImpossibleSender => "impossible_sender",
+            Self::UnknownSender => "unknown_sender",
+            Self::RemovedSender => "removed_sender",
+            Self::SenderIncarnation => "sender_incarnation",
+            Self::HugeNumber => "huge_number",
+            Self::Malformed => "malformed",
+            Self::BrokenEntries => "broken_entries",
+            Self::BrokenConfChange => "broken_conf_change",
+            Self::BrokenSnapshot => "broken_snapshot",
+            Self::UnverifiedSnapshot => "unverified_snapshot",
+            Self::BeyondLog => "beyond_log",
+            Self::Diverged => "diverged",
+            Self::WrongRole => "wrong_role",
+            Self::NotElectable => "not_electable",
+            Self::Unsupported => "unsupported",
+            Self::Overloaded => "overloaded",
+        }
+    }
 }
 
 /// How many messages were dropped, by reason.

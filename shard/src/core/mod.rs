@@ -11,6 +11,7 @@ mod convert;
 mod durability;
 mod gate;
 mod group;
+mod inbound;
 mod io;
 mod logging;
 mod membership;

@@ -42,7 +42,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Cuts or extends (with zeros) to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves room for, and extends the file with zeros to, `len` bytes, so that later writes inside
-    /// change no metadata. A no-op where it is not supported.
+    /// change no metadata. Where reserving is not supported it only extends.
     fn preallocate(&self, len: u64) -> io::Result<()>;
     /// Asks the system to forget cached pages, so that the next read comes from the device. Advice only.
     fn drop_cache(&self) -> io::Result<()>;

@@ -178,8 +178,9 @@ impl DiskFile for RealFile {
             return Ok(());
         }
         match fallocate(&self.file, FallocateFlags::empty(), size, len - size) {
-            // The name ENOTSUP is the same number on Linux; NOSYS comes from some FUSE file systems.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Ok(()) => Ok(()),
+            // NOSYS comes from some FUSE file systems.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.set_len(len),
             Err(error) => Err(error.into()),
         }
     }

@@ -3,6 +3,7 @@
 mod apply;
 mod batch;
 mod command;
+pub mod conformance;
 mod generations;
 mod lsm;
 mod machine;
@@ -14,9 +15,11 @@ mod reader;
 pub mod record;
 mod restore;
 mod shared;
+mod sled;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod undo;
 mod view;
 
@@ -25,6 +28,7 @@ pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};
 pub use shared::{StoreConfig, StoreKind, StoreShared, UnknownStore};
+pub use sled::{OnHung, StoreHung};
 pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
 
 use bytes::Bytes;

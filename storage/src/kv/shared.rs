@@ -9,6 +9,7 @@ use quorate_telemetry::{Clock, Rng, Workers};
 
 use super::lsm::{LsmEngine, LsmShared};
 use super::memory::{MemoryEngine, MemoryLoss};
+use super::sled::{OnHung, SledEngine, Watchdog, abort};
 use super::store::KvEngine;
 use crate::disk::Disk;
 
@@ -104,6 +105,8 @@ impl Default for StoreConfig {
 #[derive(Debug)]
 pub struct StoreShared {
     lsm: Arc<LsmShared>,
+    clock: Arc<dyn Clock>,
+    watchdog: Arc<Watchdog>,
     config: StoreConfig,
 }
 
@@ -111,23 +114,39 @@ impl StoreShared {
     /// Stores that flush and compact on `workers`. Those jobs take long: give them a pool of their own, not the
     /// one that applies.
     pub fn new(config: StoreConfig, workers: Arc<dyn Workers>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let lsm = Arc::new(LsmShared::new(config.clone(), workers, clock));
-        Arc::new(Self { lsm, config })
+        Self::with_on_hung(config, workers, clock, Box::new(abort))
+    }
+
+    /// [`StoreShared::new`], with something else than an abort of the process when a store hangs.
+    pub fn with_on_hung(
+        config: StoreConfig,
+        workers: Arc<dyn Workers>,
+        clock: Arc<dyn Clock>,
+        on_hung: Box<OnHung>,
+    ) -> Arc<Self> {
+        let lsm = Arc::new(LsmShared::new(config.clone(), workers, clock.clone()));
+        let watchdog = Arc::new(Watchdog::new(clock.clone(), config.hung_after, on_hung));
+        Arc::new(Self { lsm, clock, watchdog, config })
     }
 
     /// The engine for one group's state.
     pub fn engine(&self, kind: StoreKind, disk: Arc<dyn Disk>, rng: Arc<dyn Rng>) -> Arc<dyn KvEngine> {
         match kind {
             StoreKind::Lsm => Arc::new(LsmEngine::new(self.lsm.clone(), disk)),
-            StoreKind::Sled | StoreKind::Memory => {
-                Arc::new(MemoryEngine::new(disk, rng, self.config.memory_loss))
-            }
+            StoreKind::Sled => Arc::new(SledEngine {
+                disk,
+                clock: self.clock.clone(),
+                watchdog: self.watchdog.clone(),
+                cache_bytes_max: self.config.sled_cache_bytes_max,
+            }),
+            StoreKind::Memory => Arc::new(MemoryEngine::new(disk, rng, self.config.memory_loss)),
         }
     }
 
     /// To be called about once a second: looks for stores that hang, and queues flushes of idle ones. Never
     /// blocks.
     pub fn tick(&self) {
+        self.watchdog.check();
         self.lsm.tick();
     }
 

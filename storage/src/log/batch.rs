@@ -41,6 +41,9 @@ mod kind {
     pub(super) const CLOSE: u8 = 8;
 }
 
+/// The highest record kind this release knows.
+pub(super) const RECORD_KIND_MAX: u8 = kind::CLOSE;
+
 /// Flag of a snapshot record: the log was reset to it.
 const FLAG_INSTALL: u8 = 1;
 
@@ -63,6 +66,8 @@ pub(super) enum Record {
     },
     Proof,
     Close,
+    /// Of a kind this release does not know. Whatever follows it in the table was not read.
+    Unknown(u8),
 }
 
 /// Entries of one term in a batch.
@@ -132,7 +137,7 @@ impl BatchBuilder {
     /// Adds a record that has no payload.
     pub(super) fn record(&mut self, record: &Record) {
         let (kind, flags, id, value, crc) = match *record {
-            Record::Entries(_) => unreachable!("entries are added with their rows"),
+            Record::Entries(_) | Record::Unknown(_) => unreachable!("entries are added with their rows"),
             Record::HardState(state) => {
                 let id = EntryId { term: state.term, index: state.commit };
                 (kind::HARD_STATE, 0, id, state.vote.map_or(0, ReplicaId::get), 0)
@@ -290,6 +295,9 @@ impl BatchTable {
         let mut body_offset = 0;
         for _ in 0..count {
             body_offset = parsed.parse_record(&mut fields, body_offset)?;
+            if matches!(parsed.records.last(), Some(Record::Unknown(_))) {
+                return Some(parsed);
+            }
         }
         (fields.0.is_empty() && body_offset == u64::from(head.body_bytes)).then_some(parsed)
     }
@@ -317,7 +325,7 @@ impl BatchTable {
             }
             kind::PROOF => Record::Proof,
             kind::CLOSE => Record::Close,
-            _ => return None,
+            _ => Record::Unknown(kind),
         };
         self.records.push(record);
         Some(body_offset + u64::from(bytes))

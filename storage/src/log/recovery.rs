@@ -132,7 +132,8 @@ fn read_newest(
         return Ok((Segment { name, path, head, summary, is_sealed: true }, Tail::Ended, false));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
-    if bytes < head.planned_bytes && scan.summary.sequence != head.sequence {
+    let has_batches = scan.is_torn || scan.summary.sequence != head.sequence;
+    if bytes < head.planned_bytes && has_batches {
         // Its size was synced before its first batch was written.
         let reason = "the newest segment is shorter than it was made";
         return Err(Error::LogLost { file: path, reason });

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::batch::{ALIGN_BYTES, BATCH_BYTES_MAX, BatchHead, BatchTable};
+use super::batch::{ALIGN_BYTES, BATCH_BYTES_MAX, BatchHead, BatchTable, RECORD_KIND_MAX};
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead};
-use super::summary::Summary;
+use super::summary::{Refusal, Summary};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 
@@ -101,6 +101,9 @@ impl Scanner<'_> {
         if left > SCAN_BYTES_MAX {
             return Err(self.corrupt("segment size", SCAN_BYTES_MAX, left));
         }
+        if left == 0 {
+            return Ok(Vec::new());
+        }
         let mut rest = vec![0; usize::try_from(left).expect("bounded by SCAN_BYTES_MAX")];
         self.read(&mut rest, self.scan.end)?;
         Ok(rest)
@@ -143,9 +146,12 @@ impl Scanner<'_> {
 
     fn push(&mut self, table: &BatchTable, bytes: Vec<u8>) -> Result<()> {
         let offset = self.scan.end;
-        self.scan.summary.push(table, offset).map_err(|_| Error::LogLost {
-            file: self.path.to_path_buf(),
-            reason: "a batch contradicts the ones before it",
+        self.scan.summary.push(table, offset).map_err(|refusal| match refusal {
+            Refusal::UnknownRecord(kind) => self.corrupt("record kind", RECORD_KIND_MAX.into(), kind.into()),
+            Refusal::Contradiction => {
+                let reason = "a batch contradicts the ones before it";
+                Error::LogLost { file: self.path.to_path_buf(), reason }
+            }
         })?;
         self.scan.end += bytes.len() as u64;
         self.scan.last = Some((offset, bytes));

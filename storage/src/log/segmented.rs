@@ -16,7 +16,7 @@ use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
 use super::summary::{Checkpoint, LastBatch, Summary};
 use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore};
 use crate::disk::{Disk, DiskFile};
-use crate::entry::{EntryId, HardState};
+use crate::entry::{EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::identity::{FileHeader, FileKind, FileOwner};
 use crate::ids::{FileId, Index};
@@ -24,6 +24,12 @@ use crate::snapshot::SnapshotToken;
 
 /// Room a batch needs beside payloads, per entry: its rows, and at worst records of its own, in both tables.
 const ENTRY_OVERHEAD_BYTES: u64 = 160;
+/// What room is overwritten with.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+/// How much is zeroed at first after a start.
+const ZERO_FIRST_BYTES: u64 = 32 << 10;
+/// Batches of more than one part of so many of the zeroed room go without.
+const BATCHES_PER_ZEROING_MIN: u64 = 8;
 /// Room for all else in a batch.
 const BATCH_OVERHEAD_BYTES: u64 = 16 << 10;
 
@@ -34,6 +40,10 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Size of a log's first segment, so that a small group stays small; at least 8 KiB.
     pub first_segment_bytes: u64,
+    /// How far room is overwritten with zeros ahead of small batches, in bytes, up to 256 KiB; 0 for not at all.
+    /// On ext4 the first write to preallocated room costs its sync a journal commit; zeroing 256 KiB with one
+    /// sync made 1,024 appends of 4 KiB about a third faster, for twice the bytes written.
+    pub zero_ahead_bytes: u64,
 }
 
 /// Where and whose a log is.
@@ -69,12 +79,16 @@ pub struct SegmentedLog {
 struct Cursor {
     file: FileId,
     offset: u64,
+    /// Room before this was written or zeroed.
+    zeroed: u64,
+    /// How much is zeroed next: doubles each time, so that an idle group's first batch stays cheap.
+    zero_next_bytes: u64,
     planned_bytes: u64,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, first_segment_bytes: 256 << 10 }
+        Self { segment_bytes: 4 << 20, first_segment_bytes: 256 << 10, zero_ahead_bytes: 256 << 10 }
     }
 }
 
@@ -126,6 +140,8 @@ impl SegmentedLog {
                 let cursor = Cursor {
                     file: newest.head.header.file,
                     offset: end,
+                    zeroed: end,
+                    zero_next_bytes: ZERO_FIRST_BYTES,
                     planned_bytes: newest.head.planned_bytes,
                 };
                 let (number, path) = (newest.name.number, Arc::from(newest.path.as_path()));
@@ -176,7 +192,7 @@ impl SegmentedLog {
             }
             self.builder.entries(&batch.entries, term);
             for entry in &batch.entries {
-                self.skeleton.push(entry.id(), entry.kind == crate::entry::EntryKind::ConfChange);
+                self.skeleton.push(entry.id(), entry.kind == EntryKind::ConfChange);
             }
             assert_eq!(
                 self.skeleton.last.get() - before.get(),
@@ -227,6 +243,12 @@ impl SegmentedLog {
         };
         let bytes = self.builder.finish(self.cursor.file, sequence, previous_crc);
         file.write_all_at(bytes, self.cursor.offset).map_err(|source| Error::io("write", &path, source))?;
+        if let Some(zeros) = self.cursor.zeros(batch_bytes, self.config.zero_ahead_bytes) {
+            let end = self.cursor.offset + batch_bytes;
+            file.write_all_at(zeros, end).map_err(|source| Error::io("write", &path, source))?;
+            self.cursor.zeroed = end + zeros.len() as u64;
+            self.cursor.zero_next_bytes = (2 * self.cursor.zero_next_bytes).min(ZEROS.len() as u64);
+        }
         file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
         let table = BatchTable::at_front(bytes).expect("a batch just built is sound");
         let mut view = self.shared.view.write();
@@ -255,7 +277,7 @@ impl SegmentedLog {
             first: sealed.summary.first(),
             refs: None,
         });
-        self.cursor = cursor;
+        self.cursor = Cursor { zero_next_bytes: self.cursor.zero_next_bytes, ..cursor };
         Ok(())
     }
 
@@ -365,6 +387,17 @@ impl SegmentedLog {
     }
 }
 
+impl Cursor {
+    /// The zeros to write behind a batch, if it is time. Zeros over zeros: no crash can make them anything else.
+    fn zeros(&self, batch_bytes: u64, ahead_bytes: u64) -> Option<&'static [u8]> {
+        let end = self.offset + batch_bytes;
+        let room = self.planned_bytes.saturating_sub(end);
+        let bytes = ahead_bytes.min(ZEROS.len() as u64).min(self.zero_next_bytes).min(room);
+        let is_time = end > self.zeroed && batch_bytes * BATCHES_PER_ZEROING_MIN <= bytes;
+        is_time.then(|| &ZEROS[..usize::try_from(bytes).expect("bounded by ZEROS")])
+    }
+}
+
 impl View {
     /// How many of the oldest segments hold nothing above the base.
     fn count_obsolete(&self) -> usize {
@@ -405,8 +438,13 @@ fn create_segment(
     };
     let file = head.create(place.disk.as_ref(), &place.dir, name)?;
     let summary = Summary::new(before.end.clone(), before.sequence, before.crc);
-    let cursor =
-        Cursor { file: head.header.file, offset: HEAD_PAGE_BYTES, planned_bytes: head.planned_bytes };
+    let cursor = Cursor {
+        file: head.header.file,
+        offset: HEAD_PAGE_BYTES,
+        zeroed: HEAD_PAGE_BYTES,
+        zero_next_bytes: ZERO_FIRST_BYTES,
+        planned_bytes: head.planned_bytes,
+    };
     Ok((OpenSegment { number: name.number, path: Arc::from(name.path(&place.dir)), file, summary }, cursor))
 }
 

@@ -62,10 +62,15 @@ pub(super) enum LastBatch {
     Close,
 }
 
-/// The records of a batch contradict what was before them. They pass their checksums, so this is a bug or a
-/// mixed-up directory, not rot.
+/// Why a sound batch cannot be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Contradiction;
+pub(super) enum Refusal {
+    /// It contradicts what was before it. It passes its checksums, so this is a bug or a mixed-up directory,
+    /// not rot.
+    Contradiction,
+    /// A newer release wrote a record of this kind.
+    UnknownRecord(u8),
+}
 
 impl Checkpoint {
     pub(super) fn put(&self, bytes: &mut Vec<u8>) {
@@ -105,7 +110,7 @@ impl Summary {
     }
 
     /// Takes in the batch that stands at `offset`.
-    pub(super) fn push(&mut self, batch: &BatchTable, offset: u64) -> Result<(), Contradiction> {
+    pub(super) fn push(&mut self, batch: &BatchTable, offset: u64) -> Result<(), Refusal> {
         let mut first = None;
         self.last = LastBatch::Unproven;
         for record in &batch.records {
@@ -127,6 +132,7 @@ impl Summary {
                 }
                 Record::Proof => self.last = LastBatch::Proof,
                 Record::Close => self.last = LastBatch::Close,
+                Record::Unknown(kind) => return Err(Refusal::UnknownRecord(kind)),
             }
         }
         if let Some(first) = first {
@@ -139,7 +145,7 @@ impl Summary {
     }
 
     /// Brings the log before this segment to where it stood after it. `is_oldest`: nothing older is left.
-    pub(super) fn apply_to(&self, log: &mut LogSkeleton, is_oldest: bool) -> Result<(), Contradiction> {
+    pub(super) fn apply_to(&self, log: &mut LogSkeleton, is_oldest: bool) -> Result<(), Refusal> {
         if let Some(base) = self.reset {
             log.reset(base);
         }
@@ -149,7 +155,7 @@ impl Summary {
             log.reset(tail.base);
         }
         if log.term(tail.base.index) != Some(tail.base.term) {
-            return Err(Contradiction);
+            return Err(Refusal::Contradiction);
         }
         if tail.base.index < log.last {
             log.truncate(tail.first());
@@ -187,7 +193,7 @@ impl Summary {
         Some(Self { end, reset, tail, refs, sequence, crc, last: LastBatch::Unproven })
     }
 
-    fn push_run(&mut self, batch: &BatchTable, run: &super::batch::Run) -> Result<(), Contradiction> {
+    fn push_run(&mut self, batch: &BatchTable, run: &super::batch::Run) -> Result<(), Refusal> {
         let before = EntryId { term: run.prev_term, index: run.first.prev() };
         let tail = self.tail.get_or_insert_with(|| LogSkeleton {
             base: before,
@@ -196,7 +202,7 @@ impl Summary {
         });
         if run.first == Index(0) || tail.last != before.index || tail.term(before.index) != Some(before.term)
         {
-            return Err(Contradiction);
+            return Err(Refusal::Contradiction);
         }
         tail.extend(run.first, run.last().next(), run.term);
         for (index, row) in (run.first.get()..).zip(batch.rows(run)) {
@@ -207,7 +213,7 @@ impl Summary {
         Ok(())
     }
 
-    fn truncate(&mut self, last: EntryId) -> Result<(), Contradiction> {
+    fn truncate(&mut self, last: EntryId) -> Result<(), Refusal> {
         let tail = self.tail.get_or_insert_with(|| LogSkeleton {
             base: last,
             last: last.index,
@@ -218,7 +224,7 @@ impl Summary {
         } else if tail.term(last.index) == Some(last.term) {
             tail.truncate(last.index.next());
         } else {
-            return Err(Contradiction);
+            return Err(Refusal::Contradiction);
         }
         self.refs.retain(|batch| batch.first <= last.index);
         Ok(())

@@ -5,3 +5,4 @@ mod failures;
 mod machine;
 mod node;
 mod single;
+mod threads;

@@ -15,7 +15,9 @@ use quorate_storage::{
     ConfEpoch, ConfState, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
-use quorate_telemetry::{BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, Workers};
+use quorate_telemetry::{
+    BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers, Workers,
+};
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
 
@@ -58,6 +60,11 @@ impl Network {
         self.0.lock().cut.remove(&NodeId(node));
     }
 
+    /// The way out of `node`.
+    pub(super) fn port(&self, node: u64) -> Arc<dyn Outbound> {
+        Arc::new(Port { node: NodeId(node), network: self.clone() })
+    }
+
     fn handle(&self, from: NodeId, to: NodeId) -> Option<GroupHandle> {
         let links = self.0.lock();
         let is_cut = links.cut.contains(&from) || links.cut.contains(&to);
@@ -90,6 +97,15 @@ impl Outbound for Port {
     }
 }
 
+/// What jobs run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pools {
+    /// The test's own thread and virtual time.
+    Simulated,
+    /// Threads and real time.
+    Threads,
+}
+
 /// One replica and everything of it that survives a restart.
 #[derive(Debug)]
 pub(super) struct TestNode {
@@ -99,6 +115,7 @@ pub(super) struct TestNode {
     pub(super) disk: SimDisk,
     pub(super) machines: Arc<dyn StateMachineFactory>,
     network: Network,
+    pools: Pools,
     starts: u64,
 }
 
@@ -108,11 +125,15 @@ pub(super) fn config() -> GroupConfig {
 
 /// The replicas 1 to `count` of a new group.
 pub(super) async fn cluster(count: u64, config: &GroupConfig) -> (Network, Vec<TestNode>) {
+    cluster_on(Pools::Simulated, count, config).await
+}
+
+pub(super) async fn cluster_on(pools: Pools, count: u64, config: &GroupConfig) -> (Network, Vec<TestNode>) {
     let network = Network::default();
     let mut nodes = Vec::new();
     for id in 1..=count {
         let voters = ConfState::of_voters((1..=count).map(ReplicaId).collect());
-        nodes.push(TestNode::made(id, count, Birth::Founding(voters), (config, &network)).await);
+        nodes.push(TestNode::made(id, count, Birth::Founding(voters), (config, &network, pools)).await);
     }
     (network, nodes)
 }
@@ -137,13 +158,18 @@ pub(super) fn incarnation(id: u64) -> Incarnation {
 impl TestNode {
     /// A replica that joins a group of `count`.
     pub(super) async fn joining(id: u64, count: u64, config: &GroupConfig, network: &Network) -> Self {
-        Self::made(id, count, Birth::Joining, (config, network)).await
+        Self::made(id, count, Birth::Joining, (config, network, Pools::Simulated)).await
     }
 
-    async fn made(id: u64, count: u64, birth: Birth, (config, network): (&GroupConfig, &Network)) -> Self {
+    async fn made(
+        id: u64,
+        count: u64,
+        birth: Birth,
+        (config, network, pools): (&GroupConfig, &Network, Pools),
+    ) -> Self {
         let disk = SimDisk::new();
         let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
-        let deps = deps(id, 0, &disk, network, Arc::clone(&machines));
+        let deps = deps((id, 0), pools, &disk, network, Arc::clone(&machines));
         let spec = CreateSpec {
             descriptor: descriptor(count),
             replica: ReplicaId(id),
@@ -157,7 +183,7 @@ impl TestNode {
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, network, starts: 1 }
+        Self { id, handle, config, disk, machines, network, pools, starts: 1 }
     }
 
     /// Starts again, after the handle was stopped.
@@ -168,7 +194,8 @@ impl TestNode {
 
     pub(super) async fn try_restart(&mut self) -> std::result::Result<GroupHandle, StartError> {
         self.starts += 1;
-        let deps = deps(self.id, self.starts, &self.disk, &self.network, Arc::clone(&self.machines));
+        let machines = Arc::clone(&self.machines);
+        let deps = deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines);
         start_group(deps, start_spec(&self.config)).await
     }
 
@@ -223,8 +250,8 @@ fn start_spec(config: &GroupConfig) -> StartSpec {
 }
 
 fn deps(
-    id: u64,
-    start: u64,
+    (id, start): (u64, u64),
+    pools: Pools,
     disk: &SimDisk,
     network: &Network,
     machines: Arc<dyn StateMachineFactory>,
@@ -232,12 +259,18 @@ fn deps(
     let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(id * 1_000 + start));
     let workers = |label| -> Arc<dyn Workers> {
         let threads = NonZeroUsize::new(2).unwrap();
+        if pools == Pools::Threads {
+            return Arc::new(ThreadWorkers::new("test", threads).unwrap());
+        }
         let config = SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) };
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
     Arc::new(GroupDeps {
         node: NodeId(id),
-        clock: Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        clock: match pools {
+            Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+            Pools::Threads => Arc::new(SystemClock::new()),
+        },
         rng: Arc::clone(&rng),
         disk: Arc::new(disk.clone()),
         workers: GroupWorkers {
@@ -246,7 +279,7 @@ fn deps(
             read: workers(3),
             background: workers(4),
         },
-        outbound: Arc::new(Port { node: NodeId(id), network: network.clone() }),
+        outbound: network.port(id),
         machines,
     })
 }

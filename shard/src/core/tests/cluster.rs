@@ -314,6 +314,10 @@ impl Cluster {
                 assert_eq!(leader, id, "two leaders in term {}", role.term);
             }
         }
+        let group = self.nodes[&id].group.as_ref().unwrap();
+        let is_voter =
+            group.conf_state().voters.contains(&id) || group.conf_state().voters_outgoing.contains(&id);
+        assert!(!group.role().is_leader || is_voter, "{id} leads without a vote");
         for (ticket, reply) in out.replies {
             let outcome = match reply {
                 Reply::Done => Outcome::Done,

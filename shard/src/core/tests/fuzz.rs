@@ -170,6 +170,13 @@ fn forged_messages_never_make_a_core_panic() {
     assert!(passed > 30_000 && refused > 50_000, "{passed} passed, {refused} refused");
 }
 
+#[test]
+fn every_refusal_is_counted_in_its_own_place() {
+    for (at, refusal) in Refusal::ALL.into_iter().enumerate() {
+        assert_eq!(refusal as usize, at, "{}", refusal.name());
+    }
+}
+
 fn genuine(cluster: &mut Cluster, kind: Kind) -> RaftMessage {
     for _ in 0..100 {
         if let Some(message) = cluster.wire.iter().find(|message| message.kind == kind) {

@@ -1,9 +1,9 @@
 //! Lossy networks, slow disks, crashes: many seeds, one history.
 
-use quorate_storage::ReplicaId;
+use quorate_storage::{ConfChange, ConfChangeOp, ReplicaId};
 use quorate_transport::RaftMessageKind;
 
-use super::cluster::{Cluster, Dice, Outcome};
+use super::cluster::{Cluster, Dice, Outcome, replica};
 use crate::core::{CoreConfig, Input};
 
 fn config() -> CoreConfig {
@@ -181,4 +181,97 @@ fn every_call_is_answered_once_the_group_is_healthy_unless_its_replica_crashed()
         let open = calls.iter().filter(|ticket| !cluster.outcomes.contains_key(ticket)).count();
         assert_eq!(open, 0, "seed {seed}: {open} of {} calls wait for ever", calls.len());
     }
+}
+
+/// Some membership change, sensible or not, proposed to whoever leads.
+fn change_members(cluster: &mut Cluster, dice: &mut Dice) {
+    let Some(leader) = cluster.leader() else { return };
+    let some = |dice: &mut Dice| ReplicaId(1 + dice.below(6) as u64);
+    let mut ops = vec![match dice.below(3) {
+        0 => ConfChangeOp::AddLearner(replica(some(dice).get())),
+        1 => ConfChangeOp::Promote(some(dice)),
+        _ => ConfChangeOp::Remove(some(dice)),
+    }];
+    if dice.one_in(3) {
+        ops.push(ConfChangeOp::Remove(some(dice)));
+    }
+    let group = cluster.core(leader.get());
+    let learners = group.conf_state().learners.clone();
+    if let (Some(learner), true) = (learners.first(), dice.one_in(2)) {
+        let spare = group.conf_state().voters.iter().find(|voter| **voter != leader).copied();
+        ops = vec![ConfChangeOp::Promote(*learner)];
+        ops.extend(spare.filter(|_| dice.one_in(2)).map(ConfChangeOp::Remove));
+    }
+    let expected_epoch = group.descriptor().conf_epoch;
+    let ticket = cluster.ticket();
+    let change = ConfChange { expected_epoch, ops };
+    cluster.feed(leader, vec![Input::ProposeConfChange { ticket, change }]);
+}
+
+/// Replica ids are never used again: one that was removed stays away.
+fn join_new_members(cluster: &mut Cluster) {
+    let Some(leader) = cluster.leader() else { return };
+    let members = cluster.core(leader.get()).descriptor().replicas.clone();
+    for member in members {
+        if !cluster.nodes.contains_key(&member.replica) {
+            cluster.join(member.replica);
+        }
+    }
+}
+
+#[test]
+fn a_group_whose_members_change_under_faults_agrees_and_leaves_joint_consensus() {
+    let (mut joint, mut changed) = (0, 0);
+    for seed in 400..440 {
+        println!("seed {seed}");
+        let mut cluster = Cluster::with_config(3, seed, config());
+        let mut dice = Dice(seed);
+        cluster.elect();
+        for _ in 0..12_000 {
+            step(&mut cluster, &mut dice);
+            if dice.one_in(60) {
+                change_members(&mut cluster, &mut dice);
+            }
+            join_new_members(&mut cluster);
+            joint += usize::from(
+                cluster.leader().is_some_and(|id| cluster.core(id.get()).conf_state().is_joint()),
+            );
+        }
+        heal(&mut cluster);
+        cluster.check_outcomes();
+        let leader = cluster.elect();
+        join_new_members(&mut cluster);
+        cluster.ticks(100);
+        let group = cluster.core(leader.get());
+        assert!(!group.conf_state().is_joint(), "seed {seed}: stuck in joint consensus");
+        changed += group.descriptor().conf_epoch.get() - 1;
+        for member in &group.descriptor().replicas {
+            let node = &cluster.nodes[&member.replica];
+            assert_eq!(
+                node.record.applied, cluster.nodes[&leader].record.applied,
+                "seed {seed}: {}",
+                node.id
+            );
+            assert_eq!(node.record.conf_state, *group.conf_state(), "seed {seed}");
+            assert_eq!(node.record.descriptor, *group.descriptor(), "seed {seed}");
+            assert_eq!(node.evidence, None, "seed {seed}");
+        }
+    }
+    assert!(changed > 100 && joint > 100, "{changed} changes, {joint} steps in joint consensus");
+}
+
+#[test]
+fn a_single_voter_that_crashes_at_any_point_keeps_everything_acknowledged() {
+    let mut applied = 0;
+    for seed in 500..530 {
+        let mut cluster = Cluster::with_config(1, seed, config());
+        let mut dice = Dice(seed);
+        for _ in 0..3_000 {
+            step(&mut cluster, &mut dice);
+        }
+        heal(&mut cluster);
+        cluster.check_outcomes();
+        applied += cluster.outcomes.values().filter(|end| matches!(end, Outcome::Applied(_))).count();
+    }
+    assert!(applied > 1_000, "only {applied} proposals were applied");
 }

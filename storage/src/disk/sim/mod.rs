@@ -153,6 +153,16 @@ impl SimDisk {
         Self { host: Arc::clone(&self.host), generation }
     }
 
+    /// An independent disk with the same files, durable and cached; no faults, locks or counts. Cheap: pages are
+    /// shared until they are written. To try many ends of one history.
+    pub fn fork(&self) -> Self {
+        let fork = Self::new();
+        let mut tree = self.host.state.lock().tree.clone();
+        tree.close_handles();
+        fork.host.state.lock().tree = tree;
+        fork
+    }
+
     /// Calls of the [`Disk`], [`DiskFile`] traits so far that touched the disk (counters and locks' release do not).
     pub fn calls(&self) -> u64 {
         self.host.state.lock().calls

@@ -1,8 +1,7 @@
 //! The key-value state machine over every store.
 
-mod lsm;
 mod machine;
-mod memory;
+mod suites;
 
 use bytes::Bytes;
 

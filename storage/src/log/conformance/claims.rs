@@ -86,6 +86,7 @@ fn what_was_appended_survives_losing_everything_unsynced(harness: &mut dyn Harne
         if index == 20 {
             log.append(&[hard_state(2, 9)], true).expect("a vote");
             log = lose(harness, log);
+            assert_eq!(log.recovered().skeleton.last, Index(20), "what was appended survives");
         }
     }
     let log = lose(harness, log);

@@ -1,1 +1,0 @@
-//! The cold-start gate: decides what a restarting replica must restore. Pure.

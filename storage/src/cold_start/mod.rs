@@ -1,0 +1,214 @@
+//! The cold-start gate: decides what a restarting replica must restore. Pure; the shell reads the inputs, does
+//! what the decision says and reports it.
+//!
+//! The rule behind every row: over-restoring is always safer than a wrong skip. So every uncertainty about the
+//! store ends in a restore, and only a contradiction with the log is refused, to be repaired on purpose.
+
+mod outcome;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use outcome::{FallbackReason, Outcome, RefusalReason};
+pub use report::{ColdStartObserver, ColdStartReport};
+
+use crate::entry::EntryId;
+use crate::error::Result;
+use crate::ids::{Incarnation, Index};
+use crate::log::{LogSkeleton, LogState};
+use crate::snapshot::{SnapshotDir, SnapshotToken};
+use crate::state::AppliedRecord;
+
+/// When a store that is as fresh as the newest snapshot is good enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Always: raft replays what is above. Exact, because the floor is seeded.
+    #[default]
+    Snapshot,
+    /// Only when nothing committed is left to replay.
+    CommittedTail,
+}
+
+/// What the state machine said of its applied record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// It cannot report.
+    NotReader,
+    /// Reading failed, or the store did not open. The cause is logged by who reads.
+    Failed,
+    /// There is no record, or one of an older format.
+    Missing,
+    /// The record parses and checks.
+    Record(AppliedMark),
+}
+
+/// The part of an applied record that decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppliedMark {
+    /// The last entry applied.
+    pub applied: EntryId,
+    /// The directory the store belongs to.
+    pub incarnation: Incarnation,
+}
+
+impl From<&AppliedRecord> for AppliedMark {
+    fn from(record: &AppliedRecord) -> Self {
+        Self { applied: record.applied, incarnation: record.incarnation }
+    }
+}
+
+/// What is known of the store beside its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreCondition {
+    /// What it holds can be counted on.
+    #[default]
+    Trusted,
+    /// It does not survive a power cut, and one cannot be excluded.
+    UncleanBoot,
+    /// Known to be damaged.
+    Rotten,
+}
+
+/// Everything the decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// `S`: the newest usable snapshot (see [`usable_snapshots`]). `None` only for a replica that waits to be
+    /// seeded, or that lost its snapshots.
+    pub snapshot: Option<SnapshotToken>,
+    /// `C`: the commit index of the hard state.
+    pub commit: Index,
+    /// Bounds and terms of the log.
+    pub log: &'a LogSkeleton,
+    /// What the state machine said.
+    pub reading: Reading,
+    /// What else is known of the store.
+    pub store: StoreCondition,
+    /// This replica's directory.
+    pub incarnation: Incarnation,
+    /// When to skip.
+    pub policy: Policy,
+}
+
+/// What a start must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What it is, for the report.
+    pub outcome: Outcome,
+    /// The position up to which the replica counts as applied. Zero if the start is refused.
+    pub floor: EntryId,
+    /// The snapshot to restore the whole state from, before anything else. `None`: the state stays as it is
+    /// (a replica without a snapshot has none).
+    pub restore_from: Option<SnapshotToken>,
+}
+
+impl Decision {
+    /// Whether the replica may start.
+    pub fn is_start(&self) -> bool {
+        !matches!(self.outcome, Outcome::Refused(_))
+    }
+
+    /// The commit index raft is given, where the hard state says `commit`: a commit that only moved is not
+    /// synced, and raft must never see applied above it.
+    pub fn commit(&self, commit: Index) -> Index {
+        commit.max(self.floor.index)
+    }
+
+    /// This decision, after the volatile replay of a skip found an entry missing.
+    pub fn after_volatile_gap(inputs: &Inputs<'_>) -> Self {
+        inputs.check_gap(inputs.restore(Outcome::Fallback(FallbackReason::VolatileGap)))
+    }
+}
+
+/// The decision. Rows as in the design's table (section 6), tried from the top.
+pub fn decide(inputs: &Inputs<'_>) -> Decision {
+    match inputs.contradiction() {
+        Some(reason) => Decision::refused(reason),
+        None => inputs.check_gap(inputs.choose()),
+    }
+}
+
+/// The snapshots of `state` (what a start found in the log) that can be used, oldest first: recorded in the
+/// log, and the file is there with the token's size. A `stat` each.
+///
+/// # Errors
+/// [`crate::Error::Io`].
+pub fn usable_snapshots(state: &LogState, dir: &SnapshotDir) -> Result<Vec<SnapshotToken>> {
+    dir.usable(&state.snapshots)
+}
+
+impl Decision {
+    fn refused(reason: RefusalReason) -> Self {
+        Self { outcome: Outcome::Refused(reason), floor: EntryId::default(), restore_from: None }
+    }
+}
+
+impl Inputs<'_> {
+    /// Position of the newest usable snapshot; zero without one.
+    fn snapshot_id(&self) -> EntryId {
+        self.snapshot.map_or(EntryId::default(), |token| token.id)
+    }
+
+    /// `R`: the record, if it is of this incarnation, whether or not the store is trusted.
+    fn record(&self) -> Option<EntryId> {
+        match self.reading {
+            Reading::Record(mark) if mark.incarnation == self.incarnation => Some(mark.applied),
+            _ => None,
+        }
+    }
+
+    /// Rows 1 to 3: raft's own preconditions, which the store or the log contradicts.
+    fn contradiction(&self) -> Option<RefusalReason> {
+        if self.commit > self.log.last {
+            return Some(RefusalReason::LogLost);
+        }
+        let held = self.record()?;
+        if held.index > self.log.last {
+            return Some(RefusalReason::AheadOfLog);
+        }
+        let snapshot = self.snapshot_id();
+        let by_token = (self.snapshot.is_some() && held.index == snapshot.index).then_some(snapshot.term);
+        let known = [self.log.term(held.index), by_token];
+        let is_diverged = known.into_iter().flatten().any(|term| term != held.term);
+        is_diverged.then_some(RefusalReason::Diverged)
+    }
+
+    /// Rows 4 to 11.
+    fn choose(&self) -> Decision {
+        let fallback = |reason| self.restore(Outcome::Fallback(reason));
+        let held = match self.reading {
+            Reading::NotReader => return fallback(FallbackReason::NotReader),
+            Reading::Failed => return fallback(FallbackReason::ReadErr),
+            Reading::Missing => return fallback(FallbackReason::MissingMeta),
+            Reading::Record(mark) if mark.incarnation != self.incarnation => {
+                return fallback(FallbackReason::Incarnation);
+            }
+            Reading::Record(mark) => mark.applied,
+        };
+        match self.store {
+            StoreCondition::Trusted => {}
+            StoreCondition::UncleanBoot => return fallback(FallbackReason::UncleanBoot),
+            StoreCondition::Rotten => return fallback(FallbackReason::Rotten),
+        }
+        let snapshot = self.snapshot_id().index;
+        let wanted = match self.policy {
+            Policy::Snapshot => snapshot,
+            Policy::CommittedTail => snapshot.max(self.commit),
+        };
+        if held.index < wanted {
+            return self.restore(Outcome::Executed);
+        }
+        Decision { outcome: Outcome::Skipped, floor: held, restore_from: None }
+    }
+
+    fn restore(&self, outcome: Outcome) -> Decision {
+        Decision { outcome, floor: self.snapshot_id(), restore_from: self.snapshot }
+    }
+
+    /// Row 12: the log must go on right behind the floor, or overlap it.
+    fn check_gap(&self, decision: Decision) -> Decision {
+        if self.log.first() > decision.floor.index.next() {
+            return Decision::refused(RefusalReason::Gap);
+        }
+        decision
+    }
+}
