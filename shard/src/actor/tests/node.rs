@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use quorate_storage::disk::SimDisk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
+use quorate_storage::snapshot::file_name;
 use quorate_storage::{
-    ConfEpoch, ConfState, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
+    ConfEpoch, ConfState, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{
@@ -32,7 +33,7 @@ pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
-const DIR: &str = "/data/groups/7";
+pub(super) const DIR: &str = "/data/groups/7";
 
 /// Carries messages between the groups of one process.
 #[derive(Clone, Debug, Default)]
@@ -197,6 +198,17 @@ impl TestNode {
         let machines = Arc::clone(&self.machines);
         let deps = deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines);
         start_group(deps, start_spec(&self.config)).await
+    }
+
+    pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
+        Path::new(DIR).join("snapshots").join(file_name(id))
+    }
+
+    /// What stands in for it after a start that failed.
+    pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
+        let machines = Arc::clone(&self.machines);
+        let deps = deps((self.id, 0), self.pools, &self.disk, &self.network, machines);
+        GroupHandle::quarantined(&deps, &start_spec(&self.config), error)
     }
 
     /// What a start would find in the log.
