@@ -54,8 +54,8 @@ pub(crate) struct Core {
     pub(crate) deps: Arc<GroupDeps>,
     /// For group 0, whose state machine is always the key-value one.
     pub(crate) catalog_deps: Arc<GroupDeps>,
-    /// Holds the directory lock for the life of the node.
-    pub(crate) data: DataDir,
+    /// Holds the directory lock until the node is stopped.
+    data: Mutex<Option<DataDir>>,
     pub(crate) collector: Arc<Collector>,
     pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.
@@ -66,6 +66,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// The data directory, until the node is stopped.
+    pub(crate) fn data(&self) -> Result<DataDir> {
+        self.data.lock().clone().ok_or(Error::Stopped)
+    }
+
     /// The monotonic time `timeout` from now.
     pub(crate) fn deadline(&self, timeout: Duration) -> Duration {
         self.seams.clock.monotonic() + timeout
@@ -84,12 +89,33 @@ impl Core {
 ///
 /// Keys are routed to the group that serves them, wherever it is led. Operations without a timeout of their
 /// own end within [`Config::deadline`].
+///
+/// Call [`Node::shutdown`] before the last handle goes: dropped without it, the node stops like a killed
+/// process, without handing its leaderships over.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) core: Arc<Core>,
+    _open: Arc<Open>,
+}
+
+/// Dropped with the last handle of a node.
+#[derive(Debug)]
+struct Open(Arc<Core>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if !self.0.stopping.is_cancelled() {
+            tracing::warn!(node = self.0.config.node.get(), "dropped without a shutdown");
+            self.0.stopping.cancel();
+        }
+    }
 }
 
 impl Node {
+    fn new(core: Arc<Core>) -> Self {
+        Self { _open: Arc::new(Open(Arc::clone(&core))), core }
+    }
+
     /// This node's id.
     pub fn id(&self) -> NodeId {
         self.core.config.node

@@ -92,7 +92,7 @@ pub(crate) async fn open(
         catalog,
         kv,
         transport,
-        data,
+        data: Mutex::new(Some(data)),
         collector,
         stores,
         lost: Mutex::default(),
@@ -105,12 +105,12 @@ pub(crate) async fn open(
     tasks.spawn(reconcile::run(Arc::clone(&core), nodes));
     tasks.spawn(publish::run(Arc::clone(&core)));
     drop(tasks);
-    Ok(Node { core })
+    Ok(Node::new(core))
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.
 async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
-    let found = core.data.groups()?;
+    let found = core.data()?.groups()?;
     if let Some(replica) = catalog_group.replica_on(core.config.node)
         && !found.contains(&CATALOG_GROUP)
     {

@@ -81,7 +81,7 @@ async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
 /// Binds this node's id to its data directory.
 async fn register(core: &Core, catalog: &Catalog) -> Result<()> {
     let node = core.config.node;
-    let mine = core.data.incarnation();
+    let mine = core.data()?.incarnation();
     match catalog.nodes.get(&node) {
         Some(record) if record.incarnation.is_zero() => {}
         Some(record) if record.incarnation != mine => {
@@ -117,7 +117,7 @@ async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
     for (group, record, origin) in wanted(core, catalog) {
         let replica = origin.replica();
         let marked = record.created.contains(&replica.replica);
-        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
+        let found = core.data()?.replica(group)?.filter(|found| !found.tombstone);
         match found {
             Some(found) if found.replica == replica.replica => {
                 core.lost.lock().remove(&group);
@@ -171,7 +171,7 @@ async fn start_stopped(core: &Core, catalog: &Catalog) -> Result<()> {
         if core.registry.get(group).is_some() || core.lost.lock().contains(&group) {
             continue;
         }
-        let found = core.data.replica(group)?.filter(|found| !found.tombstone);
+        let found = core.data()?.replica(group)?.filter(|found| !found.tombstone);
         if found.is_some_and(|found| found.replica == origin.replica().replica) {
             replicas::start(core, group, false).await?;
         }

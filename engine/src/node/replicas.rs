@@ -78,7 +78,7 @@ pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &Replic
         descriptor: birth.clone(),
         replica: replica.replica,
         incarnation: replica.incarnation,
-        dir: core.data.group(birth.group).root().to_path_buf(),
+        dir: core.data()?.group(birth.group).root().to_path_buf(),
         birth: match origin {
             ReplicaOrigin::Birth(_) => Birth::Founding(ConfState::of_voters(voters)),
             ReplicaOrigin::Joining(_) => Birth::Joining,
@@ -92,7 +92,7 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
     let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
     let spec = StartSpec {
         group,
-        dir: core.data.group(group).root().to_path_buf(),
+        dir: core.data()?.group(group).root().to_path_buf(),
         config: super::open::group_config(&core.config),
         campaigns_at_once,
         stats: core.collector.register(group.get()),
@@ -110,7 +110,7 @@ pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
         handle.stop(StopMode::Now).await;
     }
     core.collector.forget(group.get());
-    let data = core.data.clone();
+    let data = core.data()?;
     super::open::blocking(core, group, move || data.bury(group)).await??;
     tracing::info!(group = group.get(), "replica removed");
     Ok(())

@@ -28,6 +28,8 @@ pub(super) async fn shutdown(core: &Core) -> Result<()> {
     let mut tasks = std::mem::take(&mut *core.tasks.lock());
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
+    // The lock goes now, whatever handles are still about.
+    drop(core.data.lock().take());
     tracing::info!(node = core.config.node.get(), "stopped");
     Ok(())
 }
