@@ -9,6 +9,7 @@ mod create;
 mod dispatch;
 mod ending;
 mod feed;
+mod gate;
 mod handle;
 mod launch;
 pub(crate) mod mailbox;
@@ -38,8 +39,8 @@ pub use mailbox::{Applied, StopMode};
 pub use outbound::{Outbound, SNAPSHOT_CHUNK, snapshot_chunk_group};
 pub use read::{ReadGuard, ReadLevel};
 pub use spec::{
-    AppliedListener, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec, StateContext,
-    StateMachineFactory,
+    AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,
+    StateContext, StateMachineFactory,
 };
 pub use start::{StartError, start_group};
 pub use status::{ActorCounters, GroupStatus, Lifecycle};

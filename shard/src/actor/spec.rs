@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_storage::cold_start::{ColdStartObserver, Policy};
 use quorate_storage::disk::Disk;
 use quorate_storage::log::LogConfig;
 use quorate_storage::state::{StateMachine, StateReader};
@@ -109,6 +110,17 @@ pub struct GroupConfig {
     pub proof_delay: Duration,
     /// When snapshots are taken, and what is kept.
     pub snapshots: SnapshotConfig,
+    /// When a start trusts the state it finds, and who hears of it.
+    pub cold_start: ColdStartConfig,
+}
+
+/// When a start trusts the state it finds, and who hears of it.
+#[derive(Clone, Debug, Default)]
+pub struct ColdStartConfig {
+    /// When a state that is as fresh as the newest snapshot is good enough.
+    pub policy: Policy,
+    /// Told of every start, once its path has ended. Must not block.
+    pub observer: Option<Arc<dyn ColdStartObserver>>,
 }
 
 /// When snapshots are taken, and what is kept.
@@ -147,6 +159,7 @@ impl Default for GroupConfig {
             log: LogConfig::default(),
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
+            cold_start: ColdStartConfig::default(),
         }
     }
 }

@@ -5,4 +5,5 @@ mod failures;
 mod machine;
 mod node;
 mod single;
+mod starts;
 mod threads;

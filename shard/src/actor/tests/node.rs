@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use quorate_storage::disk::SimDisk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
+use quorate_storage::snapshot::file_name;
 use quorate_storage::{
-    ConfEpoch, ConfState, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
+    ConfEpoch, ConfState, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{
@@ -197,6 +198,21 @@ impl TestNode {
         let machines = Arc::clone(&self.machines);
         let deps = deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines);
         start_group(deps, start_spec(&self.config)).await
+    }
+
+    pub(super) fn dir(&self) -> PathBuf {
+        PathBuf::from(DIR)
+    }
+
+    pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
+        self.dir().join("snapshots").join(file_name(id))
+    }
+
+    /// What stands in for it after a start that failed.
+    pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
+        let machines = Arc::clone(&self.machines);
+        let deps = deps((self.id, 0), self.pools, &self.disk, &self.network, machines);
+        GroupHandle::quarantined(&deps, &start_spec(&self.config), error)
     }
 
     /// What a start would find in the log.

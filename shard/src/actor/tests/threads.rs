@@ -10,6 +10,7 @@ use quorate_storage::disk::{Disk, RealDisk};
 use quorate_storage::kv::{KvCommand, KvStateMachine, Op, ScanRange, StoreConfig, StoreKind, StoreShared};
 use quorate_storage::state::StateMachine;
 use quorate_storage::{ConfState, NodeId, RangeEpoch, ReplicaId, Result};
+use quorate_telemetry::stats::ColdStartOutcome;
 use quorate_telemetry::{Rng, SystemClock, SystemRng, ThreadWorkers, Workers};
 
 use super::node::{
@@ -53,6 +54,8 @@ async fn what_was_acknowledged_is_there_after_every_kind_of_stop() {
         let handle = open(dir.path()).await;
         handle.watch_role().wait_for(|role| role.is_serving).await.unwrap();
         assert_eq!(count(&handle).await, expected, "keys after a restart");
+        let restored = if expected == 0 { ColdStartOutcome::Fallback } else { ColdStartOutcome::Skipped };
+        assert_eq!(handle.stats().cold_starts.counts()[0].0, restored, "a restart costs the tail of the log");
         let mut writes = tokio::task::JoinSet::new();
         for i in expected..expected + 200 {
             let handle = handle.clone();

@@ -1,0 +1,197 @@
+//! Carries out what the cold-start gate decides: asks the state machine, restores it if it must be, and reports once
+//! that has succeeded or failed. Runs on a background worker, before the raft node exists (DESIGN 6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::cold_start::{
+    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, StoreCondition, decide,
+};
+use quorate_storage::identity::FileOwner;
+use quorate_storage::log::LogState;
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
+use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
+use quorate_storage::{
+    ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,
+    Timestamp,
+};
+use quorate_telemetry::{Clock, GroupStats};
+
+use crate::actor::spec::ColdStartConfig;
+use crate::actor::start::StartError;
+
+/// What is known of a replica once its files are open.
+pub(crate) struct Gate<'a> {
+    pub(crate) group: GroupId,
+    pub(crate) owner: FileOwner,
+    pub(crate) snapshots: &'a SnapshotDir,
+    /// Usable ones, oldest first.
+    pub(crate) tokens: &'a [SnapshotToken],
+    pub(crate) log: &'a LogState,
+    pub(crate) config: &'a ColdStartConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stats: &'a GroupStats,
+    /// When this start began, on the monotonic clock.
+    pub(crate) began: Duration,
+}
+
+/// What the state machine said of itself.
+struct Held {
+    reading: Reading,
+    record: Option<AppliedRecord>,
+    store: StoreCondition,
+}
+
+impl Gate<'_> {
+    /// Brings the state machine to a floor that the log reaches, and gives what it then holds, with the snapshots that
+    /// were not found damaged on the way.
+    ///
+    /// # Errors
+    /// [`StartError::Refused`] if log and state contradict each other; [`StartError::Open`] if no snapshot that is
+    /// needed could be restored.
+    pub(crate) fn pass(
+        &self,
+        machine: &mut dyn StateMachine,
+    ) -> Result<(AppliedRecord, &[SnapshotToken]), StartError> {
+        let held = self.ask(machine);
+        let mut tokens = self.tokens;
+        let mut first_failure: Option<Error> = None;
+        loop {
+            let decision = decide(&self.inputs(&held, tokens.last().copied()));
+            let mut report = self.report(decision, &held);
+            if let Outcome::Refused(reason) = decision.outcome {
+                // A snapshot that should have been there is the cause; the gap is only what follows from it.
+                report.failure.clone_from(&first_failure);
+                self.publish(report);
+                return Err(match first_failure {
+                    Some(cause) => StartError::Open { group: self.group, cause },
+                    None => StartError::Refused { group: self.group, reason: reason.as_str() },
+                });
+            }
+            let before = self.clock.monotonic();
+            match self.carry_out(&decision, &held, machine) {
+                Ok(record) => {
+                    report.restore = self.clock.monotonic().saturating_sub(before);
+                    report.bytes_read = decision.restore_from.map_or(0, |token| token.bytes);
+                    self.publish(report);
+                    return Ok((record, tokens));
+                }
+                Err(error) => {
+                    tracing::error!(group = %self.group, %error, "snapshot not restored");
+                    let failure = first_failure.get_or_insert(error).clone();
+                    // The older one, as far as the log still reaches it.
+                    let Some((_, older)) = tokens.split_last().filter(|(_, older)| !older.is_empty()) else {
+                        report.failure = Some(failure.clone());
+                        self.publish(report);
+                        return Err(StartError::Open { group: self.group, cause: failure });
+                    };
+                    tokens = older;
+                }
+            }
+        }
+    }
+
+    fn inputs(&self, held: &Held, snapshot: Option<SnapshotToken>) -> Inputs<'_> {
+        Inputs {
+            snapshot,
+            commit: self.log.hard_state.commit,
+            log: &self.log.skeleton,
+            reading: held.reading,
+            store: held.store,
+            incarnation: self.owner.incarnation,
+            policy: self.config.policy,
+        }
+    }
+
+    /// Reads the applied record. No error of the reader aborts a start.
+    fn ask(&self, machine: &dyn StateMachine) -> Held {
+        let Some(reader) = machine.as_applied_index_reader() else {
+            return Held { reading: Reading::NotReader, record: None, store: StoreCondition::Trusted };
+        };
+        let store = if reader.is_trusted() { StoreCondition::Trusted } else { StoreCondition::UncleanBoot };
+        match reader.applied_record() {
+            Ok(Some(record)) => {
+                let reading = Reading::Record(AppliedMark::from(&record));
+                Held { reading, record: Some(record), store }
+            }
+            Ok(None) => Held { reading: Reading::Missing, record: None, store },
+            Err(error) => {
+                tracing::warn!(group = %self.group, %error, "cannot read the applied record");
+                Held { reading: Reading::Failed, record: None, store }
+            }
+        }
+    }
+
+    fn carry_out(
+        &self,
+        decision: &Decision,
+        held: &Held,
+        machine: &mut dyn StateMachine,
+    ) -> Result<AppliedRecord> {
+        if let Some(token) = decision.restore_from {
+            let mut reader = self.snapshots.reader(token)?;
+            let label = reader.label().record.clone();
+            let record = AppliedRecord { incarnation: self.owner.incarnation, ..label };
+            machine.restore(&mut reader, &record)?;
+            return Ok(record);
+        }
+        match &held.record {
+            Some(record) if record.applied == decision.floor => Ok(record.clone()),
+            _ => Ok(self.nothing()),
+        }
+    }
+
+    fn report(&self, decision: Decision, held: &Held) -> ColdStartReport {
+        let index = match held.reading {
+            Reading::Record(mark) if mark.incarnation == self.owner.incarnation => Some(mark.applied.index),
+            _ => None,
+        };
+        let newest = self.tokens.last().map_or(Index(0), |token| token.id.index);
+        ColdStartReport::new(decision, index, newest, self.log.hard_state.commit)
+    }
+
+    fn publish(&self, mut report: ColdStartReport) {
+        report.total = self.clock.monotonic().saturating_sub(self.began);
+        let (outcome, reason) = (report.outcome(), report.decision.outcome.reason());
+        self.stats.cold_starts.record(outcome, reason, report.gap_to_snapshot());
+        tracing::info!(
+            group = %self.group,
+            outcome = outcome.label(),
+            reason,
+            held = report.held.map(Index::get),
+            snapshot = %report.snapshot,
+            commit = %report.commit,
+            gap_to_snapshot = report.gap_to_snapshot(),
+            gap_to_commit = report.gap_to_commit(),
+            restore_us = report.restore.as_micros(),
+            total_us = report.total.as_micros(),
+            "cold start"
+        );
+        if let Some(observer) = &self.config.observer {
+            observer.started(self.group, &report);
+        }
+    }
+
+    /// What a joining replica holds: it learns everything from its first snapshot.
+    fn nothing(&self) -> AppliedRecord {
+        let descriptor = GroupDescriptor {
+            group: self.group,
+            uid: self.owner.group,
+            range: KeyRange::all(),
+            range_epoch: RangeEpoch(0),
+            conf_epoch: ConfEpoch(0),
+            replicas: Vec::new(),
+        };
+        AppliedRecord {
+            applied: EntryId::default(),
+            conf_state: ConfState::default(),
+            descriptor,
+            incarnation: self.owner.incarnation,
+            hlc_ceiling: Timestamp(0),
+            cutover: None,
+            wrapped_keys: Bytes::new(),
+            digest: StateDigest::default(),
+        }
+    }
+}
