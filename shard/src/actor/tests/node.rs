@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
-const DIR: &str = "/data/groups/7";
+pub(super) const DIR: &str = "/data/groups/7";
 
 /// Carries messages between the groups of one process.
 #[derive(Clone, Debug, Default)]
@@ -200,12 +200,8 @@ impl TestNode {
         start_group(deps, start_spec(&self.config)).await
     }
 
-    pub(super) fn dir(&self) -> PathBuf {
-        PathBuf::from(DIR)
-    }
-
     pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
-        self.dir().join("snapshots").join(file_name(id))
+        Path::new(DIR).join("snapshots").join(file_name(id))
     }
 
     /// What stands in for it after a start that failed.

@@ -1,9 +1,11 @@
 //! What a start does with what it finds.
 
+use std::path::Path;
+
 use quorate_storage::disk::{Disk, OpenMode};
 use quorate_telemetry::stats::ColdStartOutcome;
 
-use super::node::{DEADLINE, TestNode, cluster, config};
+use super::node::{DEADLINE, DIR, TestNode, cluster, config};
 use crate::actor::{ReadLevel, StartError};
 
 /// A stopped replica with two snapshots and entries behind them.
@@ -75,7 +77,7 @@ async fn a_torn_tail_costs_nothing_that_was_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_directory_without_identity_does_not_start() {
     let mut node = with_two_snapshots().await;
-    let path = node.dir().join("replica");
+    let path = Path::new(DIR).join("replica");
     assert!(node.disk.open(&path, OpenMode::Read).is_ok());
     node.disk.remove_file(&path).unwrap();
     assert!(matches!(node.try_restart().await, Err(StartError::Open { .. })));
