@@ -200,10 +200,6 @@ impl TestNode {
         start_group(deps, start_spec(&self.config)).await
     }
 
-    pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
-        Path::new(DIR).join("snapshots").join(file_name(id))
-    }
-
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
@@ -294,6 +290,10 @@ fn deps(
         outbound: network.port(id),
         machines,
     })
+}
+
+pub(super) fn snapshot_path(id: EntryId) -> PathBuf {
+    Path::new(DIR).join("snapshots").join(file_name(id))
 }
 
 /// The first of `nodes` that takes proposals.
