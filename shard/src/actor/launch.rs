@@ -20,7 +20,7 @@ use crate::actor::reads::Reads;
 use crate::actor::run::{Actor, Core, Office, Timers};
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::{ReceiverIdentity, SnapshotReceiver};
-use crate::actor::spec::{GroupDeps, StartSpec};
+use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::applier::{Applier, ApplierParts};
@@ -158,8 +158,12 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
     };
-    let budget = || Budget::new(spec.config.mailbox_inputs_max, spec.config.mailbox_bytes_max);
-    Shared::new(status, (budget(), budget()), Arc::clone(&spec.stats))
+    let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
+    // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
+    let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);
+    let requests = Budget::new(*mailbox_inputs_max, *mailbox_bytes_max);
+    let messages = Budget::new(*mailbox_inputs_max, appends_bytes.max(*mailbox_bytes_max));
+    Shared::new(status, (requests, messages), Arc::clone(&spec.stats))
 }
 
 fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {
