@@ -21,7 +21,7 @@ pub struct CreateSpec {
     pub replica: ReplicaId,
     /// This replica's directory, drawn fresh.
     pub incarnation: Incarnation,
-    /// `<data>/groups/<group>`: [`ReplicaPaths::root`].
+    /// `<data>/groups/<group>`: [`ReplicaPaths::root`]. Its parent must be durable already.
     pub dir: PathBuf,
     /// What it is born with.
     pub birth: Birth,

@@ -60,9 +60,17 @@ impl Actor {
             queued.request.fail(error);
         }
         tasks.shutdown().await;
+        let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline).filter(|_| clean);
         // Whatever was handed to the workers is answered before this returns: a restart finds quiet files.
-        applier.close(clean).await;
-        log.close(clean).await;
+        let close = async {
+            applier.close(clean).await;
+            log.close(clean).await;
+        };
+        match deadline {
+            // Past it, the workers go on closing; nobody waits for them any more.
+            Some(deadline) => drop(tokio::time::timeout_at(deadline, close).await),
+            None => close.await,
+        }
         shared.set_lifecycle(Lifecycle::Stopped);
         for done in self.stopping.into_iter().flat_map(|stopping| stopping.done) {
             let _ = done.send(());

@@ -17,14 +17,14 @@ use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
 use crate::actor::reads::Reads;
-use crate::actor::run::{Actor, Core, Timers};
+use crate::actor::run::{Actor, Core, Office, Timers};
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::{ReceiverIdentity, SnapshotReceiver};
-use crate::actor::spec::{GroupDeps, StartSpec};
+use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::applier::{Applier, ApplierParts};
-use crate::core::{Group, Input, Role, Start};
+use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
 
 /// Everything that was found on disk, after the cold-start gate.
@@ -83,6 +83,7 @@ pub(crate) fn launch(
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
     let mut publisher = Publisher::new(spec.config.snapshots.clone(), snapshots, tokens);
     publisher.note_floor(record.applied.index);
+    let office = office(&spec, &record, replica);
     let actor = Actor {
         applier: Applier::new(machine, record, parts),
         replica,
@@ -97,8 +98,8 @@ pub(crate) fn launch(
         reads: Reads::default(),
         addresses,
         tasks: JoinSet::new(),
-        timers: Timers::new(spec.config.tick, rng.as_ref()),
-        inputs: if spec.campaigns_at_once { vec![Input::Campaign] } else { Vec::new() },
+        timers: Timers::new(spec.config.tick, office, rng.as_ref()),
+        inputs: Vec::new(),
         ending: None,
         stopping: None,
         config: spec.config,
@@ -108,6 +109,17 @@ pub(crate) fn launch(
     };
     tokio::spawn(actor.run());
     Ok(handle)
+}
+
+/// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
+/// it has applied what it had; the first voter of a new group may have to wait for the others to be there.
+fn office(spec: &StartSpec, record: &AppliedRecord, replica: ReplicaId) -> Option<Office> {
+    let voters = &record.conf_state.voters;
+    if voters.as_slice() == [replica] && !record.conf_state.is_joint() {
+        return Some(Office { next_ticks: 0, every_ticks: 0 });
+    }
+    let every_ticks = spec.config.core.election_ticks_min / 2;
+    spec.campaigns_at_once.then_some(Office { next_ticks: 0, every_ticks })
 }
 
 fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, StartError> {
@@ -146,8 +158,12 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
     };
-    let budget = || Budget::new(spec.config.mailbox_inputs_max, spec.config.mailbox_bytes_max);
-    Shared::new(status, (budget(), budget()), Arc::clone(&spec.stats))
+    let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
+    // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
+    let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);
+    let requests = Budget::new(*mailbox_inputs_max, *mailbox_bytes_max);
+    let messages = Budget::new(*mailbox_inputs_max, appends_bytes.max(*mailbox_bytes_max));
+    Shared::new(status, (requests, messages), Arc::clone(&spec.stats))
 }
 
 fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {

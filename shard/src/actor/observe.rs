@@ -7,7 +7,7 @@ use quorate_telemetry::stats::GroupState;
 
 use crate::actor::ending::Ending;
 use crate::actor::run::Actor;
-use crate::core::Role;
+use crate::core::{Input, Role};
 
 /// A log write that takes longer than this many election timeouts hangs.
 const STALL_ELECTIONS: u32 = 2;
@@ -37,6 +37,19 @@ impl Actor {
                 status.descriptor = std::sync::Arc::new(descriptor.clone());
             }
         });
+    }
+
+    /// Campaigns, if this replica is to and nobody leads.
+    pub(crate) fn seek_office(&mut self) {
+        let Some(office) = self.timers.office.as_mut() else { return };
+        if self.core.0.role().leader.is_some() {
+            self.timers.office = None;
+        } else if office.next_ticks > 0 {
+            office.next_ticks -= 1;
+        } else {
+            office.next_ticks = office.every_ticks;
+            self.inputs.push(Input::Campaign);
+        }
     }
 
     fn state(&self, role: Role) -> GroupState {

@@ -21,6 +21,7 @@ use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupConfig, GroupDeps};
+use crate::actor::status::Lifecycle;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -56,6 +57,18 @@ pub(crate) struct Actor {
     pub(crate) stopping: Option<Stopping>,
 }
 
+/// Takes the group out of service if the actor itself panics: its task just ends then.
+#[derive(Debug)]
+struct PanicGuard(Arc<Shared>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_lifecycle(Lifecycle::Quarantined(Arc::from("panic in the actor")));
+        }
+    }
+}
+
 /// The group's core; its `Debug` says nothing, because raft-rs's has no end.
 pub(crate) struct Core(pub(crate) Box<Group>);
 
@@ -82,21 +95,34 @@ pub(crate) struct Timers {
     pub(crate) handed_ready: u64,
     pub(crate) durable_ready: u64,
     pub(crate) is_stall_handled: bool,
+    /// How this replica seeks to lead before its first election timeout, if it does.
+    pub(crate) office: Option<Office>,
+}
+
+/// Seeks to lead until any leader is known: the first voter of a new group, and whoever is its group's only voter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Office {
+    /// Ticks until the next campaign.
+    pub(crate) next_ticks: u32,
+    /// Ticks between campaigns: the others may not be there yet.
+    pub(crate) every_ticks: u32,
 }
 
 impl Timers {
     /// Ticks begin at a random phase: groups started together do not tick together.
-    pub(crate) fn new(tick: Duration, rng: &dyn Rng) -> Self {
+    pub(crate) fn new(tick: Duration, office: Option<Office>, rng: &dyn Rng) -> Self {
         let phase_us = rng.below(u64::try_from(tick.as_micros()).unwrap_or(u64::MAX).max(1));
         let mut ticks = interval_at(Instant::now() + Duration::from_micros(phase_us), tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { ticks, proof_at: None, handed_ready: 0, durable_ready: 0, is_stall_handled: false }
+        Self { ticks, proof_at: None, handed_ready: 0, durable_ready: 0, is_stall_handled: false, office }
     }
 }
 
 impl Actor {
     /// Runs until the group is stopped or quarantined.
     pub(crate) async fn run(mut self) {
+        // Dropped before the actor is: the reason stands before anyone's way to an answer is gone.
+        let _guard = PanicGuard(Arc::clone(&self.shared));
         let mut events = Vec::with_capacity(BATCH_MAX);
         let mut requests = Vec::with_capacity(BATCH_MAX);
         loop {
@@ -192,6 +218,9 @@ impl Actor {
 
     fn on_tick(&mut self) {
         self.inputs.push(Input::Tick);
+        self.seek_office();
+        // Ended tasks would be kept until somebody looks.
+        while self.tasks.try_join_next().is_some() {}
         self.check_log_stall();
         self.note_status();
     }

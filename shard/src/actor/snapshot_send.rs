@@ -38,11 +38,12 @@ impl Actor {
             chunk_bytes: self.config.snapshots.chunk_bytes as usize,
         };
         let (events, deadline) = (self.events.clone(), self.config.snapshots.send_deadline);
-        let group = self.shared.group;
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             let outcome = tokio::time::timeout(deadline, transfer.run()).await;
             let delivered = matches!(outcome, Ok(Some(())));
-            tracing::info!(%group, %to, index = %token.id.index, delivered, "snapshot transfer ended");
+            tracing::info!(group = %shared.group, %to, index = %token.id.index, delivered, "snapshot transfer ended");
+            shared.stats.snapshots.failed.add(u64::from(!delivered));
             drop(events.send(Event::SnapshotSent { to, delivered }));
         });
     }

@@ -93,7 +93,7 @@ pub struct GroupConfig {
     pub core: CoreConfig,
     /// Requests (and, apart, messages) that may wait in the mailbox.
     pub mailbox_inputs_max: u64,
-    /// Their bytes.
+    /// Bytes of the requests among them. (Messages may take as much as a leader sends without an answer.)
     pub mailbox_bytes_max: u64,
     /// Bytes queued for the log writer and the applier above which requests wait in the mailbox and appends of
     /// a leader are dropped.

@@ -25,21 +25,19 @@ impl Generations {
         Self { disk, dir }
     }
 
-    /// Finds the current generation, or creates the first one. Drops what an interrupted restore left.
-    pub(crate) fn open_current(&self) -> Result<u64> {
+    /// Finds the current generation, 0 if there is none. Drops what an interrupted restore left.
+    pub(crate) fn find_current(&self) -> Result<u64> {
         self.disk.create_dir_all(&self.dir).map_err(|source| Error::io("create", &self.dir, source))?;
-        let highest = self.numbers()?.into_iter().max();
-        let current = highest.unwrap_or(1);
+        let current = self.highest()?;
         self.remove_others(current)?;
-        if highest.is_none() {
-            let path = self.path(current);
-            self.disk.create_dir_all(&path).map_err(|source| Error::io("create", &path, source))?;
-            self.sync()?;
-            if let Some(parent) = self.dir.parent() {
-                self.disk.sync_dir(parent).map_err(|source| Error::io("sync", parent, source))?;
-            }
-        }
         Ok(current)
+    }
+
+    /// Makes an empty directory for generation `number`. Durable by name on return.
+    pub(crate) fn create(&self, number: u64) -> Result<()> {
+        let path = self.path(number);
+        self.disk.create_dir_all(&path).map_err(|source| Error::io("create", &path, source))?;
+        self.sync()
     }
 
     /// The highest generation there is, 0 if none.
@@ -104,7 +102,11 @@ impl Generations {
     }
 
     fn sync(&self) -> Result<()> {
-        self.disk.sync_dir(&self.dir).map_err(|source| Error::io("sync", &self.dir, source))
+        self.disk.sync_dir(&self.dir).map_err(|source| Error::io("sync", &self.dir, source))?;
+        match self.dir.parent() {
+            Some(parent) => self.disk.sync_dir(parent).map_err(|source| Error::io("sync", parent, source)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ pub struct KvStateMachine {
 /// What stands behind the state machine.
 #[derive(Debug)]
 pub(super) enum Backing {
+    /// No generation yet: the first apply or restore makes one, so that a group born by a restore pays for
+    /// one only.
+    Empty,
     /// A store that works.
     Ready(Box<Ready>),
     /// No store, or one that must not be touched again; only a restore helps.
@@ -80,18 +83,21 @@ impl KvStateMachine {
             backing: Backing::Failed(Error::Missing { path: dir.to_path_buf() }),
             generation: 0,
         };
-        let opened = this.generations.open_current().and_then(|number| {
-            this.generation = number;
-            this.open_generation(number)
-        });
-        this.settle(opened);
+        match this.generations.find_current() {
+            Ok(0) => this.backing = Backing::Empty,
+            Ok(number) => {
+                this.generation = number;
+                this.settle(this.open_generation(number));
+            }
+            Err(cause) => this.settle(Err(cause)),
+        }
         this
     }
 
     /// Why there is no store, if there is none.
     pub fn failure(&self) -> Option<&Error> {
         match &self.backing {
-            Backing::Ready(_) => None,
+            Backing::Ready(_) | Backing::Empty => None,
             Backing::Failed(cause) => Some(cause),
         }
     }
@@ -100,7 +106,7 @@ impl KvStateMachine {
     pub fn counts(&self) -> Counts {
         match &self.backing {
             Backing::Ready(ready) => ready.counts,
-            Backing::Failed(_) => Counts::default(),
+            Backing::Failed(_) | Backing::Empty => Counts::default(),
         }
     }
 
@@ -135,6 +141,7 @@ impl KvStateMachine {
     fn ready(&self) -> Result<&Ready> {
         match &self.backing {
             Backing::Ready(ready) => Ok(ready),
+            Backing::Empty => Err(Error::Missing { path: self.generations.path(1) }),
             Backing::Failed(cause) => Err(closed(cause)),
         }
     }
@@ -142,8 +149,19 @@ impl KvStateMachine {
     fn ready_mut(&mut self) -> Result<&mut Ready> {
         match &mut self.backing {
             Backing::Ready(ready) => Ok(ready),
+            Backing::Empty => Err(Error::Missing { path: self.generations.path(1) }),
             Backing::Failed(cause) => Err(closed(cause)),
         }
+    }
+
+    /// Makes the first generation, if there is none.
+    fn begin(&mut self) -> Result<()> {
+        if matches!(self.backing, Backing::Empty) {
+            self.generations.create(1)?;
+            self.generation = 1;
+            self.settle(self.open_generation(1));
+        }
+        Ok(())
     }
 
     /// After `cause` the store must not be touched again.
@@ -210,6 +228,7 @@ impl StateMachine for KvStateMachine {
     }
 
     fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        self.begin()?;
         let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
         let result = self.ready_mut()?.commit(prepared);
         result.map_err(|cause| self.fail(cause))
@@ -231,6 +250,9 @@ impl StateMachine for KvStateMachine {
     }
 
     fn checkpoint(&mut self) -> Result<Index> {
+        if matches!(self.backing, Backing::Empty) {
+            return Ok(Index(0));
+        }
         let result = self.ready_mut()?.store.checkpoint();
         result.map_err(|cause| self.fail(cause))
     }
@@ -240,7 +262,11 @@ impl StateMachine for KvStateMachine {
     }
 
     fn close(&mut self) -> Result<()> {
-        let result = self.ready_mut()?.store.close();
+        let result = match &mut self.backing {
+            Backing::Empty => Ok(()),
+            Backing::Ready(ready) => ready.store.close(),
+            Backing::Failed(cause) => Err(closed(cause)),
+        };
         let cause = Error::Missing { path: self.generations.path(self.generation) };
         let stopped = self.fail(Error::Closed { cause: Arc::new(cause) });
         drop(stopped);
@@ -260,12 +286,17 @@ impl AppliedIndexReader for KvStateMachine {
     fn applied_record(&self) -> Result<Option<AppliedRecord>> {
         match &self.backing {
             Backing::Ready(ready) => Ok(ready.record.clone()),
+            Backing::Empty => Ok(None),
             Backing::Failed(cause) => Err(cause.clone()),
         }
     }
 
     fn is_trusted(&self) -> bool {
-        self.ready().is_ok_and(|ready| ready.store.is_trusted())
+        match &self.backing {
+            Backing::Ready(ready) => ready.store.is_trusted(),
+            Backing::Empty => true,
+            Backing::Failed(_) => false,
+        }
     }
 }
 
@@ -273,6 +304,9 @@ impl AppliedIndexWriter for KvStateMachine {
     /// # Panics
     /// If `index` was not applied yet: a marker never runs ahead of the state.
     fn persist_applied(&mut self, index: Index) -> Result<()> {
+        if index == Index(0) {
+            return Ok(());
+        }
         let ready = self.ready()?;
         let applied = ready.record.as_ref().map_or(Index(0), |record| record.applied.index);
         assert!(index <= applied, "entry {index} was not applied yet, {applied} was");

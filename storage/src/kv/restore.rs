@@ -28,6 +28,7 @@ pub(super) fn restore(
     match &machine.backing {
         // Whoever still reads the old generation keeps it until they are done.
         Backing::Ready(old) => old.generation.retire(),
+        Backing::Empty => {}
         Backing::Failed(_) => machine.generations.forget_others(number),
     }
     machine.settle(opened);

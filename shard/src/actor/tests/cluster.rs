@@ -25,6 +25,37 @@ async fn writes_go_on_when_the_leader_is_killed() {
     assert_eq!(leader(&nodes).await.get("a", ReadLevel::Linearizable).await.unwrap(), "1");
 }
 
+/// One history: writes, a kill, writes, a restart. Everything that can be seen of it.
+async fn history() -> Vec<(u64, u64, u64, u64)> {
+    let (_network, mut nodes) = cluster(3, &config()).await;
+    for i in 0..20 {
+        put_anyhow(&nodes, &format!("k{i}={i}")).await;
+    }
+    let mut killed = nodes.remove(0);
+    killed.kill().await;
+    let mut last = put_anyhow(&nodes, "b=2").await;
+    killed.restart().await;
+    for i in 0..20 {
+        last = put_anyhow(&nodes, &format!("l{i}={i}")).await;
+    }
+    killed.applies(last.id.index).await;
+    nodes.push(killed);
+    let trace = nodes.iter().map(|node| {
+        let batches = node.handle.stats().apply.batches.get();
+        (last.id.term.get(), last.id.index.get(), batches, node.disk.calls())
+    });
+    trace.collect()
+}
+
+#[test]
+fn one_seed_gives_one_history() {
+    let run = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap().block_on(history())
+    };
+    assert_eq!(run(), run());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_cut_off_serves_no_linearizable_read() {
     let (network, nodes) = cluster(3, &config()).await;

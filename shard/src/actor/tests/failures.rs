@@ -2,7 +2,7 @@
 
 use quorate_storage::Index;
 
-use super::node::{cluster, config, leader, put_anyhow};
+use super::node::{TestNode, cluster, config, leader, put_anyhow};
 use crate::actor::{Lifecycle, ReadLevel};
 use crate::error::Error;
 
@@ -48,6 +48,66 @@ async fn a_failed_sync_quarantines_and_nothing_is_acknowledged_after_it() {
     let later = put_anyhow(&rest, "c=1").await;
     assert!(later.id.index > applied.id.index);
     assert_eq!(leader(&rest).await.get("a", ReadLevel::Linearizable).await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn power_cuts_lose_nothing_that_was_acknowledged() {
+    let mut config = config();
+    config.snapshots.entries = Some(25);
+    config.snapshots.trailing_entries = 3;
+    let (_network, mut nodes) = cluster(3, &config).await;
+    let mut acknowledged = 0;
+    for round in 0..12 {
+        // Writes are under way when the power goes, on one node after the other and now and then on two at once.
+        let writers: Vec<_> = (0..4).map(|writer| burst(&nodes, round, writer)).collect();
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        let victims = if round % 4 == 3 { 2 } else { 1 };
+        for victim in 0..victims {
+            let node = &mut nodes[(round + victim) % 3];
+            node.cut_power().await;
+            node.restart().await;
+        }
+        for writer in writers {
+            acknowledged += writer.await.unwrap();
+        }
+        put_anyhow(&nodes, &format!("round={round}")).await;
+        let lead = leader(&nodes).await;
+        for key in ACKNOWLEDGED.with_borrow(Clone::clone) {
+            assert_eq!(
+                lead.get(&key, ReadLevel::Linearizable).await.unwrap(),
+                "v",
+                "{key} after round {round}"
+            );
+        }
+    }
+    assert_eq!(ACKNOWLEDGED.with_borrow(Vec::len), acknowledged);
+    assert!(acknowledged > 20, "{acknowledged} writes are no test");
+}
+
+thread_local! {
+    /// Keys whose writes were acknowledged.
+    static ACKNOWLEDGED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Writes through every node until something fails; how many were acknowledged.
+fn burst(nodes: &[TestNode], round: usize, writer: usize) -> tokio::task::JoinHandle<usize> {
+    let handles: Vec<_> = nodes.iter().map(|node| node.handle.clone()).collect();
+    tokio::spawn(async move {
+        let mut count = 0;
+        for i in 0..10 {
+            for (at, handle) in handles.iter().enumerate() {
+                let key = format!("r{round}w{writer}i{i}n{at}");
+                let deadline = std::time::Duration::from_secs(2);
+                if handle.propose(format!("{key}=v").into(), 1.into(), deadline).await.is_ok() {
+                    ACKNOWLEDGED.with_borrow_mut(|keys| keys.push(key));
+                    count += 1;
+                }
+            }
+        }
+        count
+    })
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_storage::disk::SimDisk;
+use quorate_storage::disk::{CrashMode, Disk, SimDisk};
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
 use quorate_storage::snapshot::file_name;
@@ -169,6 +169,10 @@ impl TestNode {
         (config, network, pools): (&GroupConfig, &Network, Pools),
     ) -> Self {
         let disk = SimDisk::new();
+        disk.create_dir_all(Path::new("/data/groups")).unwrap();
+        for dir in ["/", "/data"] {
+            disk.sync_dir(Path::new(dir)).unwrap();
+        }
         let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
         let deps = deps((id, 0), pools, &disk, network, Arc::clone(&machines));
         let spec = CreateSpec {
@@ -200,10 +204,13 @@ impl TestNode {
         start_group(deps, start_spec(&self.config)).await
     }
 
+<<<<<<< HEAD
     pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
         Path::new(DIR).join("snapshots").join(file_name(id))
     }
 
+=======
+>>>>>>> main
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
@@ -226,6 +233,13 @@ impl TestNode {
     /// As a crash of the process would: nothing is finished but the disk writes in flight.
     pub(super) async fn kill(&self) {
         self.network.0.lock().handles.remove(&NodeId(self.id));
+        self.handle.stop(crate::actor::StopMode::Now).await;
+    }
+
+    /// The machine loses power: what was not synced is gone.
+    pub(super) async fn cut_power(&mut self) {
+        self.network.0.lock().handles.remove(&NodeId(self.id));
+        self.disk = self.disk.crash(CrashMode::LoseUnsynced);
         self.handle.stop(crate::actor::StopMode::Now).await;
     }
 
@@ -294,6 +308,10 @@ fn deps(
         outbound: network.port(id),
         machines,
     })
+}
+
+pub(super) fn snapshot_path(id: EntryId) -> PathBuf {
+    Path::new(DIR).join("snapshots").join(file_name(id))
 }
 
 /// The first of `nodes` that takes proposals.

@@ -5,7 +5,7 @@ use std::path::Path;
 use quorate_storage::disk::{Disk, OpenMode};
 use quorate_telemetry::stats::ColdStartOutcome;
 
-use super::node::{DEADLINE, DIR, TestNode, cluster, config};
+use super::node::{DEADLINE, DIR, TestNode, cluster, config, snapshot_path};
 use crate::actor::{ReadLevel, StartError};
 
 /// A stopped replica with two snapshots and entries behind them.
@@ -29,7 +29,7 @@ async fn with_two_snapshots() -> TestNode {
 async fn a_corrupt_newest_snapshot_has_a_real_fallback() {
     let mut node = with_two_snapshots().await;
     let newest = node.log().snapshots.last().copied().unwrap();
-    node.disk.flip(&node.snapshot_path(newest.id), newest.bytes / 2, 0xff).unwrap();
+    node.disk.flip(&snapshot_path(newest.id), newest.bytes / 2, 0xff).unwrap();
     node.restart().await;
     node.serves().await;
     for key in ["k00", "k19", "k29"] {
@@ -43,7 +43,7 @@ async fn a_corrupt_newest_snapshot_has_a_real_fallback() {
 async fn a_start_without_an_intact_snapshot_is_refused_and_touches_nothing() {
     let mut node = with_two_snapshots().await;
     for token in node.log().snapshots {
-        node.disk.flip(&node.snapshot_path(token.id), token.bytes / 2, 0xff).ok();
+        node.disk.flip(&snapshot_path(token.id), token.bytes / 2, 0xff).ok();
     }
     let files = node.disk.files();
     let error = node.try_restart().await.unwrap_err();

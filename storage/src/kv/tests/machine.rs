@@ -185,7 +185,10 @@ fn a_store_that_does_not_open_is_reported_and_rebuilt() {
 #[test]
 fn an_unfinished_generation_is_dropped_at_the_next_start() {
     let disk = SimDisk::new();
-    open(&disk).close().unwrap();
+    let mut machine = open(&disk);
+    apply(&mut machine, 1, &[write(Vec::new())]);
+    machine.close().unwrap();
+    drop(machine);
     disk.create_dir_all(&Path::new(DIR).join("2.part")).unwrap();
     disk.create_dir_all(&Path::new(DIR).join("0")).unwrap();
     let disk = disk.crash(CrashMode::KeepAll);

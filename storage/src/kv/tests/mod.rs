@@ -1,5 +1,6 @@
 //! The key-value state machine over every store.
 
+mod budget;
 mod machine;
 mod suites;
 
