@@ -83,7 +83,8 @@ impl CatalogCopy {
         let catalog = self.load();
         let Some(record) = catalog.groups.get(&CATALOG_GROUP) else { return Ok(()) };
         let replicas = &record.descriptor.replicas;
-        let node = replicas[rng.below(replicas.len() as u64) as usize].node;
+        let at = usize::try_from(rng.below(replicas.len() as u64)).expect("drawn below a length");
+        let node = replicas[at].node;
         let request = Request::Catalog { have: catalog.version }.encode();
         let Ok(body) = transport.request(node, rpc::KIND, request, Lane::Control, ASK_TIMEOUT).await else {
             return Ok(());

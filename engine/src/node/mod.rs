@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_shard::actor::{GroupDeps, GroupStatus, ReadLevel};
+use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
@@ -128,7 +128,7 @@ impl Node {
 
     /// The state of every replica on this node, by group.
     pub fn local_groups(&self) -> Vec<GroupStatus> {
-        self.core.registry.all().values().map(|handle| handle.status()).collect()
+        self.core.registry.all().values().map(GroupHandle::status).collect()
     }
 
     /// The groups the catalog knows, group 0 included, dropped ones not.

@@ -25,7 +25,7 @@ impl Peers for CatalogPeers {
         let configured =
             self.configured.iter().find(|address| address.node == node).map(|address| address.peer);
         // Where the two differ, one of them is old and nobody here can tell which: they take turns.
-        if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             configured.or(known)
         } else {
             known.or(configured)

@@ -8,6 +8,9 @@ use quorate_transport::Counts;
 
 use super::Core;
 
+/// One number out of the transport's.
+type ReadCount = fn(Counts) -> u64;
+
 /// Runs until the node stops.
 pub(super) async fn run(core: Arc<Core>) {
     watch_node(&core);
@@ -43,7 +46,7 @@ fn watch_node(core: &Core) {
 }
 
 fn watch_transport(core: &Core, collector: &Collector) {
-    let counters: [(&'static names::Metric, fn(Counts) -> u64); 11] = [
+    let counters: [(&'static names::Metric, ReadCount); 11] = [
         (&names::CONNECTS, |counts| counts.connects),
         (&names::CONNECT_FAILURES, |counts| counts.connect_failures),
         (&names::ACCEPTS, |counts| counts.accepts),

@@ -90,15 +90,13 @@ impl Dev {
             drop(stderr.read_to_string(&mut text));
             drop(said.send(text));
         });
-        match ready.recv_timeout(READY_TIMEOUT) {
-            Ok(ready_line) => Self { child, ready_line, spec: spec.clone() },
-            Err(_) => {
-                drop(child.kill());
-                let status = child.wait();
-                let text = complaints.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
-                panic!("quorate dev did not get ready: {status:?}\n{text}");
-            }
-        }
+        let Ok(ready_line) = ready.recv_timeout(READY_TIMEOUT) else {
+            drop(child.kill());
+            let status = child.wait();
+            let text = complaints.recv_timeout(Duration::from_secs(5)).unwrap_or_default();
+            panic!("quorate dev did not get ready: {status:?}\n{text}");
+        };
+        Self { child, ready_line, spec: spec.clone() }
     }
 
     /// What it was started with.

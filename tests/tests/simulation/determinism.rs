@@ -18,7 +18,7 @@ const WRITES_END: Duration = Duration::from_secs(20);
 /// When everything must be done.
 const END: Duration = Duration::from_secs(60);
 /// Keys of each host.
-const KEYS: u64 = 5;
+const KEYS: usize = 5;
 
 /// What is known of a key: the last acknowledged write, and the last that was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,7 +120,11 @@ async fn write(node: &Node, host: &'static str, journal: &Mutex<Journal>, trace:
         journal.next += 1;
         let sequence = journal.next;
         // The first byte decides the group: both get their share.
-        let key = format!("{}{host}-{}", if sequence % 2 == 0 { 'é' } else { 'a' }, sequence % KEYS);
+        let key = format!(
+            "{}{host}-{}",
+            if sequence.is_multiple_of(2) { 'é' } else { 'a' },
+            sequence % KEYS as u64
+        );
         journal.keys.entry(key.clone()).or_default().sent = sequence;
         (key, sequence)
     };
@@ -128,7 +132,7 @@ async fn write(node: &Node, host: &'static str, journal: &Mutex<Journal>, trace:
     match &outcome {
         Ok(_) => journal.lock().keys.entry(key).or_default().acknowledged = sequence,
         Err(error) => {
-            assert!(error.is_retryable() || error.is_maybe_committed(), "a correct write ended as {error}")
+            assert!(error.is_retryable() || error.is_maybe_committed(), "a correct write ended as {error}");
         }
     }
     trace.record(format_args!("{host} wrote {sequence}: {outcome:?}"));
@@ -153,7 +157,7 @@ fn a_partition_and_a_power_cut_lose_nothing_and_a_seed_repeats_itself() {
     let seed = 7;
     let first = run(seed);
     let acknowledged = first.keys.values().filter(|known| known.acknowledged > 0).count();
-    assert!(acknowledged >= NODES.len() * KEYS as usize / 2, "seed {seed}: hardly anything was written");
+    assert!(acknowledged >= NODES.len() * KEYS / 2, "seed {seed}: hardly anything was written");
     let second = run(seed);
     for (at, (a, b)) in first.events.iter().zip(&second.events).enumerate() {
         assert_eq!(a, b, "seed {seed}: the runs part at event {at}");

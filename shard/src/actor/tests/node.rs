@@ -204,13 +204,6 @@ impl TestNode {
         start_group(deps, start_spec(&self.config)).await
     }
 
-<<<<<<< HEAD
-    pub(super) fn snapshot_path(&self, id: EntryId) -> PathBuf {
-        Path::new(DIR).join("snapshots").join(file_name(id))
-    }
-
-=======
->>>>>>> main
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
