@@ -8,9 +8,11 @@
 compile_error!("Quorate quarantines a group by unwinding: build with panic = \"unwind\"");
 
 pub mod actor;
+mod applier;
 pub mod catalog;
 pub mod core;
 pub mod error;
+mod log_writer;
 pub mod registry;
 pub mod router;
 pub mod rpc;

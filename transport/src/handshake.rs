@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use quorate_storage::{ClusterId, Incarnation, NodeId};
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 
 use crate::error::{Error, Refusal, Result};
 use crate::message::Lane;
 use crate::net::Connection;
 use crate::peers::Peers;
-use crate::wire::{FrameKind, FrameReader, Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode, write_frame};
+use crate::wire::{FrameKind, FrameReader, FrameWriter, Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode};
 
 /// Most bytes of a hello: until a node is known, nobody can make us hold more.
 const HELLO_BYTES_MAX: usize = 1 << 10;
@@ -35,7 +35,7 @@ pub(crate) struct Established {
     pub(crate) node: NodeId,
     pub(crate) lane: Lane,
     pub(crate) reader: FrameReader<ReadHalf<Box<dyn Connection>>>,
-    pub(crate) writer: WriteHalf<Box<dyn Connection>>,
+    pub(crate) writer: FrameWriter<WriteHalf<Box<dyn Connection>>>,
 }
 
 /// Runs handshakes for one node.
@@ -69,14 +69,13 @@ impl Handshake<'_> {
     }
 
     async fn say_hello(&self, stream: Box<dyn Connection>, to: NodeId, lane: Lane) -> Result<Established> {
-        let (reader, mut writer) = tokio::io::split(stream);
+        let (reader, writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(reader, HELLO_BYTES_MAX);
+        let mut writer = FrameWriter::new(writer);
         let Identity { cluster, node, incarnation } = self.identity;
         let hello = Hello { versions: PROTOCOL_VERSIONS, lane, cluster, node, incarnation, to };
-        let mut buffer = Vec::new();
-        write_frame(&mut buffer, FrameKind::Hello, |body| hello.encode(body));
-        writer.write_all(&buffer).await.map_err(|source| Error::io("write", source))?;
-        writer.flush().await.map_err(|source| Error::io("write", source))?;
+        writer.push(FrameKind::Hello, |body| hello.encode(body));
+        writer.write().await?;
         let frame = reader.next().await?;
         if frame.kind != FrameKind::HelloAck {
             return Err(frame.kind.unexpected().into());
@@ -87,8 +86,9 @@ impl Handshake<'_> {
     }
 
     async fn answer_hello(&self, stream: Box<dyn Connection>) -> Result<Established> {
-        let (reader, mut writer) = tokio::io::split(stream);
+        let (reader, writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(reader, HELLO_BYTES_MAX);
+        let mut writer = FrameWriter::new(writer);
         let frame = reader.next().await?;
         if frame.kind != FrameKind::Hello {
             return Err(frame.kind.unexpected().into());
@@ -103,13 +103,11 @@ impl Handshake<'_> {
             node: self.identity.node,
             incarnation: self.identity.incarnation,
         };
-        let mut buffer = Vec::new();
-        write_frame(&mut buffer, FrameKind::HelloAck, |body| ack.encode(body));
-        writer.write_all(&buffer).await.map_err(|source| Error::io("write", source))?;
-        writer.flush().await.map_err(|source| Error::io("write", source))?;
+        writer.push(FrameKind::HelloAck, |body| ack.encode(body));
+        writer.write().await?;
         if let Err(refusal) = verdict {
             // Closing is best effort; the refusal stands either way.
-            drop(writer.shutdown().await);
+            drop(writer.close().await);
             return Err(Error::Refused(refusal));
         }
         reader.set_body_bytes_max(self.frame_bytes_max);

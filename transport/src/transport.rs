@@ -26,6 +26,9 @@ use crate::server;
 use crate::shared::{Alive, Shared};
 use crate::stats::Stats;
 
+/// Longer deadlines are cut to this.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a transport is made of, beside its settings.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -148,7 +151,7 @@ impl Transport {
     }
 
     /// Asks `to` and waits for the reply. A request to this node itself goes straight to the handler.
-    /// Dropping the future forgets the request; it may still be carried out.
+    /// Dropping the future forgets the request; it may still be carried out. A deadline above a day is a day.
     ///
     /// # Errors
     /// [`RequestError::Unreachable`]: it never left (no connection could be made, also within the deadline).
@@ -169,7 +172,7 @@ impl Transport {
             return self.request_locally(kind, body, deadline).await;
         }
         let dialer = self.with_link(to, |link| link.lane(lane).clone());
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(DEADLINE_MAX);
         let pending = dialer.outbox.push_request(kind, body, until)?;
         let mut waiting = Waiting { outbox: &dialer.outbox, id: Some(pending.id) };
         match timeout_at(until, pending.end).await {
@@ -222,7 +225,7 @@ impl Transport {
         let (sender, end) = oneshot::channel();
         let responder = Box::new(ReplyHere { end: Some(sender), node });
         shared.handler.request(node, kind, body, deadline, responder);
-        match timeout(deadline, end).await {
+        match timeout(deadline.min(DEADLINE_MAX), end).await {
             Ok(end) => end.unwrap_or(Err(RequestError::NoReply(node))),
             Err(_) => Err(RequestError::NoReply(node)),
         }

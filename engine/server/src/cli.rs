@@ -97,6 +97,13 @@ fn run(cli: Cli, cluster: &dyn Cluster) -> Result<(), StartError> {
         Some(path) => DataDir::Kept(path),
         None => DataDir::temporary()?,
     };
+    if let DataDir::Temporary(path) = &data {
+        let path = path.display();
+        let _ = writeln!(
+            std::io::stderr(),
+            "quorate: {path} is removed at a clean stop; --data DIR keeps the data"
+        );
+    }
     let options = args.options(data.path().to_path_buf());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -24,6 +24,8 @@ pub use data_dir::DataDir;
 /// A stop that takes longer is given up.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
 
+const STOP_TIMEOUT: StartError = StartError::StopTimeout { seconds: STOP_MAX.as_secs() };
+
 /// Starts the engine's nodes. The engine's side of the `dev` command.
 pub trait Cluster: Send + Sync {
     /// Starts every node of `options`, as far as that they listen for each other and serve. Groups may still be
@@ -78,7 +80,11 @@ pub async fn run(
     options.check()?;
     let work = async {
         let begun = Instant::now();
-        let running = cluster.start(&options).await?;
+        let running = tokio::select! {
+            biased;
+            started = cluster.start(&options) => started?,
+            () = stop_is_late(&signals.stop) => return Err(STOP_TIMEOUT),
+        };
         let result = serve(&options, running.as_ref(), &signals.stop, begun, out).await;
         let (frontends, served) = match result {
             Ok(frontends) => (Some(frontends), Ok(())),
@@ -170,8 +176,13 @@ async fn stop_within_limit(
         }
         stopped
     };
-    let late = |_| StartError::StopTimeout { seconds: STOP_MAX.as_secs() };
-    tokio::time::timeout(STOP_MAX, stop).await.map_err(late)?
+    tokio::time::timeout(STOP_MAX, stop).await.map_err(|_| STOP_TIMEOUT)?
+}
+
+/// Ends [`STOP_MAX`] after `stop`: for a start that is not done by then.
+async fn stop_is_late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_MAX).await;
 }
 
 fn print(out: &mut (dyn Write + Send), line: fmt::Arguments<'_>) -> Result<(), StartError> {

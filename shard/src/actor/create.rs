@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use quorate_storage::{ConfState, GroupDescriptor, Incarnation, ReplicaId};
+use quorate_storage::identity::FileOwner;
+use quorate_storage::log::{LogConfig, SegmentedLog};
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::{ConfState, Error, GroupDescriptor, Incarnation, ReplicaId};
 
+use crate::actor::replica_dir::ReplicaDir;
 use crate::actor::spec::GroupDeps;
-use crate::actor::start::StartError;
+use crate::actor::start::{StartError, run};
 
 /// Which replica to make.
 #[derive(Clone, Debug)]
 pub struct CreateSpec {
-    /// The group as it is (or, for a new group, will be): its replicas say where messages go.
+    /// The group as it is (or, for a new group, will be).
     pub descriptor: GroupDescriptor,
     /// This replica's id.
     pub replica: ReplicaId,
@@ -38,6 +42,30 @@ pub enum Birth {
 ///
 /// # Errors
 /// [`StartError::Open`] if the directory belongs to another replica or cannot be written.
-pub async fn create_group(_deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), StartError> {
-    Err(StartError::WorkerGone { group: spec.descriptor.group })
+pub async fn create_group(deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), StartError> {
+    let group = spec.descriptor.group;
+    let on_worker = Arc::clone(&deps);
+    let job = move || create(&on_worker, spec).map_err(|cause| StartError::Open { group, cause });
+    run(&deps, group, job).await
+}
+
+fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
+    let CreateSpec { descriptor, replica, incarnation, dir, birth } = spec;
+    let owner = FileOwner { group: descriptor.uid, replica, incarnation };
+    let place = ReplicaDir::new(Arc::clone(&deps.disk), dir);
+    match place.owner() {
+        Ok(found) => return place.check_owner(found, owner),
+        Err(Error::Missing { .. }) => place.clear()?,
+        Err(error) => return Err(error),
+    }
+    let rng = deps.rng.stream(deps.rng.next_u64());
+    let snapshots = place.snapshots(owner);
+    snapshots.create()?;
+    let base = match birth {
+        Birth::Founding(conf_state) => snapshots.publish_empty(conf_state, descriptor, rng.as_ref())?.0,
+        Birth::Joining => SnapshotToken::default(),
+    };
+    drop(SegmentedLog::create(place.log(owner, Arc::clone(&rng)), LogConfig::default(), base)?);
+    // Last: with this file the replica exists.
+    place.write_owner(owner, rng.as_ref())
 }

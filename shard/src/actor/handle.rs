@@ -10,6 +10,8 @@ use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
 use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_telemetry::GroupStats;
+use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,7 +19,9 @@ use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
-use crate::actor::spec::StateMachineFactory;
+use crate::actor::snapshot_receive::SnapshotReceiver;
+use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
+use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -36,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::UnboundedSender<Queued>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) machines: Arc<dyn StateMachineFactory>,
+    /// Missing if the group could not be started.
+    pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     pub(crate) command_bytes_max: u64,
     pub(crate) backlog_bytes_max: u64,
     /// Names this start of the actor in every proposal id.
@@ -55,20 +61,20 @@ impl GroupHandle {
     }
 
     /// Stands in for a group that could not be started: everything asked of it ends as
-    /// [`Error::Quarantined`] with `reason`.
-    pub fn quarantined(
-        status: GroupStatus,
-        reason: Arc<str>,
-        machines: Arc<dyn StateMachineFactory>,
-    ) -> Self {
-        let shared = Shared::new(status, Budget::new(1, 0), Budget::new(1, 0));
+    /// [`Error::Quarantined`] with the reason.
+    pub fn quarantined(deps: &GroupDeps, spec: &StartSpec, failure: &StartError) -> Self {
+        let reason: Arc<str> = Arc::from(failure.to_string());
+        let status = GroupStatus::unknown(spec.group, deps.node);
+        let budgets = (Budget::new(1, 0), Budget::new(1, 0));
+        let shared = Shared::new(status, budgets, Arc::clone(&spec.stats));
         shared.set_lifecycle(Lifecycle::Quarantined(reason));
         Self::new(Inner {
             shared,
             requests: mpsc::unbounded_channel().0,
             events: mpsc::unbounded_channel().0,
-            machines,
-            command_bytes_max: u64::MAX,
+            machines: Arc::clone(&deps.machines),
+            receiver: None,
+            command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
             stream: 0,
             sequence: AtomicU64::new(0),
@@ -95,7 +101,9 @@ impl GroupHandle {
         let bytes = payload.len() as u64;
         let (reply, answer) = oneshot::channel();
         self.request(Request::Propose { payload, range_epoch, reply }, bytes)?;
-        self.answered(answer, deadline, true).await
+        let outcome = self.answered(answer, deadline, true).await;
+        self.inner.shared.stats.requests.proposals.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Applied state that is as fresh as `level` says.
@@ -108,7 +116,9 @@ impl GroupHandle {
         }
         let (reply, answer) = oneshot::channel();
         self.request(Request::Read { level, waiter: ReadWaiter::Guard(reply) }, 0)?;
-        self.answered(answer, deadline, false).await
+        let outcome = self.answered(answer, deadline, false).await;
+        self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Runs `call` on a read worker, on state that is as fresh as `level` says. All reads that become ready
@@ -124,7 +134,9 @@ impl GroupHandle {
         let (reply, answer) = oneshot::channel();
         let waiter = ReadWaiter::Work(Box::new(ReadCall { call, reply }));
         self.request(Request::Read { level, waiter }, 0)?;
-        self.answered(answer, deadline, false).await
+        let outcome = self.answered(answer, deadline, false).await;
+        self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
     }
 
     /// Changes the membership, fenced by the conf epoch in `change`. On `Ok` the change is applied here, and the
@@ -150,10 +162,11 @@ impl GroupHandle {
         self.answered(answer, deadline, false).await
     }
 
-    /// Publishes a snapshot of the applied state now. On `Ok` it is durable and recorded in the log.
+    /// Publishes a snapshot of the applied state now. On `Ok` it is durable and recorded in the log. If nothing was
+    /// applied since the newest one, that one is the answer.
     ///
     /// # Errors
-    /// [`Error::Read`] if it could not be written; [`Error::Busy`] while one is being written.
+    /// [`Error::Read`] if it could not be written.
     pub async fn publish_snapshot(&self, deadline: Duration) -> Result<SnapshotToken> {
         let (reply, answer) = oneshot::channel();
         self.request(Request::PublishSnapshot { reply }, 0)?;
@@ -177,10 +190,11 @@ impl GroupHandle {
 
     /// Takes the body of a [`crate::actor::SNAPSHOT_CHUNK`] request and gives the body of its reply. Returns once the
     /// chunk is on disk.
-    pub async fn receive_snapshot(&self, from: NodeId, body: Bytes) -> Bytes {
-        let (reply, answer) = oneshot::channel();
-        drop(self.inner.events.send(Event::SnapshotChunk { from, body, reply }));
-        answer.await.unwrap_or_default()
+    pub async fn receive_snapshot(&self, body: Bytes) -> Bytes {
+        match &self.inner.receiver {
+            Some(receiver) => receiver.receive(body).await,
+            None => Bytes::new(),
+        }
     }
 
     /// Tells the group that messages to `replica` were dropped. Never blocks.
@@ -196,6 +210,11 @@ impl GroupHandle {
     /// The group's state as of the actor's last batch. Costs a lock and a small copy.
     pub fn status(&self) -> GroupStatus {
         self.inner.shared.status()
+    }
+
+    /// What the node's collector publishes of this group.
+    pub fn stats(&self) -> &Arc<GroupStats> {
+        &self.inner.shared.stats
     }
 
     /// Counters since the start.
@@ -228,7 +247,7 @@ impl GroupHandle {
         shared.check_running()?;
         let applied = *shared.applied.borrow();
         let reader = shared.reader().ok_or(Error::Stopped { group: shared.group })?;
-        count(&shared.counters.reads);
+        shared.stats.requests.reads.of(Outcome::Applied).increment();
         Ok(ReadGuard::new(reader, applied))
     }
 
@@ -260,6 +279,18 @@ impl GroupHandle {
             Ok(Err(_dropped)) => Err(self.inner.shared.unanswered(may_have_been_appended)),
             Err(_elapsed) => Err(Error::DeadlineExceeded),
         }
+    }
+}
+
+/// How telemetry counts it.
+fn outcome_of<T>(outcome: &Result<T>) -> Outcome {
+    match outcome {
+        Ok(_) => Outcome::Applied,
+        Err(Error::NotLeader { .. }) => Outcome::NotLeader,
+        Err(Error::Busy { .. }) => Outcome::Busy,
+        Err(Error::Indeterminate { .. } | Error::DeadlineExceeded) => Outcome::Indeterminate,
+        Err(Error::Quarantined { .. }) => Outcome::Quarantined,
+        Err(_) => Outcome::Other,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::actor::budget::Permit;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
 use crate::core::Fetch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The result of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,19 @@ pub(crate) enum Request {
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
     PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+}
+
+impl Request {
+    /// Ends it without an effect.
+    pub(crate) fn fail(self, error: Error) {
+        match self {
+            Self::Propose { reply, .. } => drop(reply.send(Err(error))),
+            Self::Read { waiter, .. } => waiter.fail(error),
+            Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
+            Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
+            Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+        }
+    }
 }
 
 /// A request and the room it takes.
@@ -66,12 +79,7 @@ pub(crate) enum Event {
         fetch: Fetch,
         entries: Option<Vec<Entry>>,
     },
-    SnapshotPublished(Result<Published, Failure>),
-    SnapshotChunk {
-        from: NodeId,
-        body: Bytes,
-        reply: oneshot::Sender<Bytes>,
-    },
+    SnapshotPublished(quorate_storage::Result<Published>),
     SnapshotSent {
         to: ReplicaId,
         delivered: bool,
@@ -89,6 +97,10 @@ pub(crate) enum Event {
 pub(crate) struct Published {
     pub(crate) token: SnapshotToken,
     pub(crate) label: Box<SnapshotLabel>,
+    /// Last index the log was compacted through, if it was.
+    pub(crate) compacted: Option<Index>,
+    /// The snapshots that are kept, oldest first.
+    pub(crate) kept: Vec<SnapshotToken>,
 }
 
 /// How a group is stopped.

@@ -6,16 +6,33 @@
 
 mod budget;
 mod create;
+mod dispatch;
+mod ending;
+mod feed;
 mod handle;
-mod mailbox;
+mod launch;
+pub(crate) mod mailbox;
+mod observe;
+mod open;
 mod outbound;
+mod pending;
+mod publish;
 pub(crate) mod quarantine;
 mod query;
 mod read;
-mod shared;
+mod reads;
+mod replica_dir;
+mod run;
+pub(crate) mod shared;
+mod snapshot_chunk;
+mod snapshot_receive;
+mod snapshot_send;
 mod spec;
 mod start;
 mod status;
+
+#[cfg(test)]
+mod tests;
 
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use quorate_storage::Index;
 
+use crate::core::Evidence;
+
 /// The first failure of a group: it is quarantined with it, and the node goes on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -38,6 +40,9 @@ pub(crate) enum Failure {
         #[source]
         cause: quorate_storage::Error,
     },
+    /// A message of a rightful leader proves that this replica's log cannot be right.
+    #[error(transparent)]
+    Evidence(#[from] Evidence),
     /// A panic, caught.
     #[error("panic in the {stage}: {message}")]
     Panic {

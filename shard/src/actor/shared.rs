@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
 use quorate_storage::{GroupId, Index};
+use quorate_telemetry::GroupStats;
+use quorate_telemetry::stats::GroupState;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
@@ -25,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) messages: Arc<Budget>,
     pub(crate) role: watch::Sender<Role>,
     pub(crate) applied: watch::Sender<Index>,
+    /// Published by the node's collector.
+    pub(crate) stats: Arc<GroupStats>,
     pub(crate) counters: Counters,
     /// Bytes handed to the log writer and to the applier that they have not finished.
     pub(crate) backlog: Arc<AtomicU64>,
@@ -38,22 +42,21 @@ pub(crate) struct Shared {
 pub(crate) struct Counters {
     pub(crate) messages_refused: AtomicU64,
     pub(crate) read_barriers: AtomicU64,
-    pub(crate) reads: AtomicU64,
-    pub(crate) duplicates_dropped: AtomicU64,
-    pub(crate) log_syncs: AtomicU64,
-    pub(crate) apply_batches: AtomicU64,
-    pub(crate) entries_applied: AtomicU64,
-    pub(crate) snapshots_published: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(status: GroupStatus, requests: Arc<Budget>, messages: Arc<Budget>) -> Arc<Self> {
+    pub(crate) fn new(
+        status: GroupStatus,
+        (requests, messages): (Arc<Budget>, Arc<Budget>),
+        stats: Arc<GroupStats>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             group: status.group,
             requests,
             messages,
             role: watch::Sender::new(status.role),
             applied: watch::Sender::new(status.applied),
+            stats,
             counters: Counters::default(),
             backlog: Arc::default(),
             lifecycle: RwLock::new(status.lifecycle.clone()),
@@ -88,6 +91,9 @@ impl Shared {
     /// Moves on in life. A quarantine is final: its first reason stays.
     pub(crate) fn set_lifecycle(&self, next: Lifecycle) {
         let mut lifecycle = self.lifecycle.write();
+        if matches!(next, Lifecycle::Quarantined(_)) {
+            self.stats.set_state(GroupState::Quarantined);
+        }
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
             *lifecycle = next;
         }
@@ -100,6 +106,7 @@ impl Shared {
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = self.status.lock().clone();
         status.lifecycle = self.lifecycle();
+        status.applied = *self.applied.borrow();
         status
     }
 
@@ -122,12 +129,6 @@ impl Shared {
             requests_refused: self.requests.refused(),
             messages_dropped: self.messages.refused() + get(&self.counters.messages_refused),
             read_barriers: get(&self.counters.read_barriers),
-            reads: get(&self.counters.reads),
-            duplicates_dropped: get(&self.counters.duplicates_dropped),
-            log_syncs: get(&self.counters.log_syncs),
-            apply_batches: get(&self.counters.apply_batches),
-            entries_applied: get(&self.counters.entries_applied),
-            snapshots_published: get(&self.counters.snapshots_published),
         }
     }
 
@@ -139,4 +140,9 @@ impl Shared {
 /// Counts one up, for a counter that nothing is ordered by.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Adds to a counter that nothing is ordered by.
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::disk::Disk;
+use quorate_storage::log::LogConfig;
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
-use quorate_telemetry::{Clock, Rng, Workers};
+use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
+use crate::core::CoreConfig;
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -86,12 +88,8 @@ pub trait AppliedListener: fmt::Debug + Send + Sync + 'static {
 pub struct GroupConfig {
     /// One tick of raft's clock. 1 ms to 1 s.
     pub tick: Duration,
-    /// Ticks between heartbeats. At least 1.
-    pub heartbeat_ticks: u32,
-    /// Fewest ticks without a leader before a campaign. More than `heartbeat_ticks`.
-    pub election_ticks_min: u32,
-    /// Most ticks without a leader before a campaign. More than `election_ticks_min`.
-    pub election_ticks_max: u32,
+    /// Raft's timing in ticks, and its budgets.
+    pub core: CoreConfig,
     /// Requests (and, apart, messages) that may wait in the mailbox.
     pub mailbox_inputs_max: u64,
     /// Their bytes.
@@ -105,6 +103,8 @@ pub struct GroupConfig {
     pub apply_bytes_max: u64,
     /// Entries after which an apply batch ends.
     pub apply_entries_max: usize,
+    /// Sizes of the log's files.
+    pub log: LogConfig,
     /// How long the log must be idle before its tail is proven.
     pub proof_delay: Duration,
     /// When snapshots are taken, and what is kept.
@@ -127,21 +127,24 @@ pub struct SnapshotConfig {
     pub chunk_bytes: u32,
     /// For a whole transfer.
     pub send_deadline: Duration,
+    /// Largest file that is received.
+    pub file_bytes_max: u64,
+    /// Bytes of the disk that a received file must leave free.
+    pub reserve_bytes: u64,
 }
 
 impl Default for GroupConfig {
     fn default() -> Self {
         Self {
             tick: Duration::from_millis(50),
-            heartbeat_ticks: 2,
-            election_ticks_min: 10,
-            election_ticks_max: 20,
+            core: CoreConfig::default(),
             mailbox_inputs_max: 1_024,
             mailbox_bytes_max: 4 << 20,
             backlog_bytes_max: 32 << 20,
             command_bytes_max: 9 << 20,
             apply_bytes_max: 1 << 20,
             apply_entries_max: 4_096,
+            log: LogConfig::default(),
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
         }
@@ -157,6 +160,8 @@ impl Default for SnapshotConfig {
             kept: 2,
             chunk_bytes: 1 << 20,
             send_deadline: Duration::from_secs(60),
+            file_bytes_max: 1 << 40,
+            reserve_bytes: 64 << 20,
         }
     }
 }
@@ -172,6 +177,8 @@ pub struct StartSpec {
     pub config: GroupConfig,
     /// Campaign at once: the first voter of a new group, so that it has a leader without waiting for a timeout.
     pub campaigns_at_once: bool,
+    /// Where it counts; shared with the node's collector.
+    pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
 }

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use quorate_storage::GroupId;
+use tokio::sync::oneshot;
 
 use crate::actor::handle::GroupHandle;
+use crate::actor::launch::launch;
+use crate::actor::open::open_replica;
 use crate::actor::spec::{GroupDeps, StartSpec};
+use crate::core::StartRefused;
 
-/// Why a group could not be started. Its files are left as they were; the node goes on.
+/// Why a group could not be made or started. Its files are left as they were; the node goes on.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Its files could not be read, or belong to something else.
+    /// Its files could not be read or written, or belong to something else.
     #[error("cannot open group {group}: {cause}")]
     Open {
         /// The group.
@@ -20,13 +24,22 @@ pub enum StartError {
         #[source]
         cause: quorate_storage::Error,
     },
-    /// The state on disk cannot take part in raft again without a repair.
+    /// What is on disk cannot take part in raft again without a repair.
     #[error("group {group} refused to start: {reason}")]
     Refused {
         /// The group.
         group: GroupId,
-        /// Why.
-        reason: Arc<str>,
+        /// Why: a name out of the gate's closed set.
+        reason: &'static str,
+    },
+    /// What is on disk contradicts raft's own rules.
+    #[error("group {group} refused to start: {refused}")]
+    Core {
+        /// The group.
+        group: GroupId,
+        /// Which.
+        #[source]
+        refused: StartRefused,
     },
     /// The worker pool has been stopped, or the opening panicked.
     #[error("group {group} was not opened: its worker is gone")]
@@ -41,6 +54,22 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`]; a node that serves on answers for the group with [`GroupHandle::quarantined`].
-pub async fn start_group(_deps: Arc<GroupDeps>, spec: StartSpec) -> Result<GroupHandle, StartError> {
-    Err(StartError::WorkerGone { group: spec.group })
+pub async fn start_group(deps: Arc<GroupDeps>, spec: StartSpec) -> Result<GroupHandle, StartError> {
+    let group = spec.group;
+    let (on_worker, spec_there) = (Arc::clone(&deps), spec.clone());
+    let opened = run(&deps, group, move || open_replica(&on_worker, &spec_there)).await?;
+    launch(deps, spec, opened)
+}
+
+/// Runs `job` on a background worker and waits for it.
+pub(crate) async fn run<T: Send + 'static>(
+    deps: &GroupDeps,
+    group: GroupId,
+    job: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    let (reply, answer) = oneshot::channel();
+    // Dropped by a stopped pool, or by a panic: seen below either way.
+    let job = Box::new(move || drop(reply.send(job())));
+    deps.workers.background.submit(group.get(), job).map_err(|_stopped| StartError::WorkerGone { group })?;
+    answer.await.map_err(|_dropped| StartError::WorkerGone { group })?
 }

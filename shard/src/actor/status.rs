@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use quorate_storage::{EntryId, GroupDescriptor, GroupId, Incarnation, Index, NodeId, ReplicaId};
+use quorate_storage::{
+    ConfEpoch, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId, RangeEpoch,
+    ReplicaId, Term,
+};
 
-use crate::core::Role;
+use crate::core::{PeerStatus, Role};
 
 /// Whether a group serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Lifecycle {
     Quarantined(Arc<str>),
 }
 
-/// A group's state as of the last batch of its actor.
+/// A group's state as of the last tick of its actor (`applied` and `lifecycle`: as of now).
 #[derive(Clone, Debug)]
 pub struct GroupStatus {
     /// The group.
@@ -42,6 +45,8 @@ pub struct GroupStatus {
     pub commit: Index,
     /// Last index of the log.
     pub last: Index,
+    /// What a leader knows of each replica, by id; empty elsewhere.
+    pub peers: Vec<PeerStatus>,
     /// The newest snapshot.
     pub snapshot: Option<EntryId>,
     /// The group's descriptor as of `applied`.
@@ -50,25 +55,43 @@ pub struct GroupStatus {
     pub is_log_stalled: bool,
 }
 
-/// Counters of a group's actor, since its start.
+impl GroupStatus {
+    /// Of a group that was never opened.
+    pub(crate) fn unknown(group: GroupId, node: NodeId) -> Self {
+        let descriptor = GroupDescriptor {
+            group,
+            uid: GroupUid::ZERO,
+            range: KeyRange::all(),
+            range_epoch: RangeEpoch(0),
+            conf_epoch: ConfEpoch(0),
+            replicas: Vec::new(),
+        };
+        Self {
+            group,
+            replica: ReplicaId(0),
+            incarnation: Incarnation::ZERO,
+            node,
+            lifecycle: Lifecycle::Running,
+            role: Role { is_leader: false, is_serving: false, leader: None, term: Term(0) },
+            first: Index(0),
+            applied: Index(0),
+            commit: Index(0),
+            last: Index(0),
+            peers: Vec::new(),
+            snapshot: None,
+            descriptor: Arc::new(descriptor),
+            is_log_stalled: false,
+        }
+    }
+}
+
+/// Counters of a group's actor since its start, beside its [`quorate_telemetry::GroupStats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActorCounters {
     /// Requests refused because the mailbox was full.
     pub requests_refused: u64,
     /// Messages of other replicas dropped because the mailbox was full, or from the wrong node.
     pub messages_dropped: u64,
-    /// Linearizable barriers put through raft; reads that shared them are counted apart.
+    /// Linearizable barriers put through raft. Many reads share one.
     pub read_barriers: u64,
-    /// Reads served.
-    pub reads: u64,
-    /// Committed entries delivered at or below the applied index, and dropped. Always 0 unless raft errs.
-    pub duplicates_dropped: u64,
-    /// Syncs the log writer asked for.
-    pub log_syncs: u64,
-    /// Batches the state machine applied.
-    pub apply_batches: u64,
-    /// Entries the state machine applied (of every kind).
-    pub entries_applied: u64,
-    /// Snapshots published.
-    pub snapshots_published: u64,
 }

@@ -23,8 +23,8 @@ pub struct CoreConfig {
     pub committed_bytes_max: u64,
     /// Most bytes of entries handed to the applier and not yet reported applied.
     pub applying_bytes_max: u64,
-    /// Bytes of recent entries kept in memory. Entries that are not yet durable, or not yet handed to the
-    /// applier, are kept beyond it.
+    /// Bytes of recent entries kept in memory while the group is busy; an idle one keeps none. Entries that
+    /// are not yet durable, or not yet handed to the applier, are kept beyond it.
     pub tail_bytes_max: u64,
     /// A learner further behind than this many entries gets no vote, a voter no leadership.
     pub lag_entries_max: u64,
@@ -45,7 +45,7 @@ impl Default for CoreConfig {
             uncommitted_bytes_max: 16 << 20,
             committed_bytes_max: 1 << 20,
             applying_bytes_max: 16 << 20,
-            tail_bytes_max: 1 << 20,
+            tail_bytes_max: 512 << 10,
             lag_entries_max: 1_000,
             waiting_inputs_max: 4_096,
             waiting_reads_max: 65_536,

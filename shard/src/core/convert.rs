@@ -38,8 +38,7 @@ pub(super) fn is_conf_change(raw: &eraftpb::Entry) -> bool {
 
 /// Bytes an entry weighs in budgets.
 pub(super) fn weight(raw: &eraftpb::Entry) -> u64 {
-    const OVERHEAD_BYTES: u64 = 32;
-    (raw.data.len() + raw.context.len()) as u64 + OVERHEAD_BYTES
+    (raw.data.len() + raw.context.len() + size_of::<eraftpb::Entry>()) as u64
 }
 
 pub(super) fn hard_state_to_raft(hard_state: HardState) -> eraftpb::HardState {

@@ -270,11 +270,7 @@ fn check_append(message: &RaftMessage, view: &View<'_>) -> Result<(), (Refusal, 
         if !follows || entry.term == Term(0) || entry.term > message.term {
             return Err((Refusal::BrokenEntries, None));
         }
-        // An empty conf change is the one by which raft-rs leaves joint consensus.
-        if entry.kind == EntryKind::ConfChange
-            && !entry.payload.is_empty()
-            && super::codec_stub::decode(&entry.payload).is_err()
-        {
+        if entry.kind == EntryKind::ConfChange && super::conf_codec::decode(&entry.payload).is_err() {
             return Err((Refusal::BrokenConfChange, None));
         }
         before = entry.id();

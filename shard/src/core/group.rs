@@ -102,8 +102,10 @@ impl Group {
         }
         let raft_config = start.config.raft(replica.get(), floor.index.get());
         let logger = logging::logger(descriptor.group, replica);
-        let raw = RawNode::new(&raft_config, log, &logger)
-            .map_err(|error| StartRefused::Raft(error.to_string()))?;
+        let raw = RawNode::new(&raft_config, log, &logger).map_err(|error| {
+            tracing::error!(group = descriptor.group.get(), %error, "raft refused the start");
+            StartRefused::Raft
+        })?;
         let mut group = Self {
             raw,
             config: start.config,
@@ -160,7 +162,8 @@ impl Group {
             self.out.snapshot_wanted = Some(self.apply.handed);
         }
         let through = self.apply.handed.min(Index(self.raw.raft.raft_log.persisted));
-        self.raw.mut_store().evict(through, self.config.tail_bytes_max);
+        let patience_ticks = self.config.patience_ticks();
+        self.raw.mut_store().evict(through, self.config.tail_bytes_max, patience_ticks);
         self.note_role();
         self.check_invariants();
         std::mem::take(&mut self.out)
@@ -416,6 +419,12 @@ impl ApplyProgress {
         }
     }
 }
+
+/// An actor moves between threads.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<Group>();
+};
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -199,7 +199,7 @@ pub struct AppliedConf {
 }
 
 /// A wish for entries that are on disk only.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// Names the request.
     pub id: u64,

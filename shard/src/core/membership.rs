@@ -4,6 +4,7 @@
 use quorate_storage::{ConfChange, ConfChangeOp, ConfState, GroupDescriptor, ReplicaId};
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 
+use super::conf_codec;
 use crate::error::Error;
 
 /// raft-rs's form. One op is applied in one step; several go through joint consensus with auto-leave, which
@@ -43,6 +44,9 @@ pub(super) fn check(
     }
     if conf_state.is_joint() {
         return Err(Error::ConfChangePending { group: descriptor.group });
+    }
+    if change.ops.len() > conf_codec::STEPS_MAX {
+        return Err(Error::ConfChangeRefused("it has too many steps"));
     }
     let mut named = Vec::with_capacity(change.ops.len());
     let mut voters_left = conf_state.voters.len();

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-mod codec_stub;
+mod conf_codec;
 mod config;
 mod convert;
 mod durability;

@@ -7,7 +7,7 @@ use raft::eraftpb::{self, MessageType};
 use super::group::{Group, Transfer};
 use super::io::Ticket;
 use super::proposals::Pending;
-use super::{codec_stub, membership};
+use super::{conf_codec, membership};
 use crate::error::Error;
 
 impl Group {
@@ -60,7 +60,7 @@ impl Group {
             self.fail(ticket, error);
             return;
         }
-        let payload = codec_stub::encode(change);
+        let payload = conf_codec::encode(change);
         if self.raw.propose_conf_change(payload.to_vec(), membership::to_raft(change)).is_ok() {
             let log = &self.raw.raft.raft_log;
             let id = EntryId { term: Term(self.raw.raft.term), index: Index(log.last_index()) };

@@ -14,6 +14,9 @@ impl Group {
         if self.may_tick() {
             self.raw.tick();
         }
+        if self.raw.mut_store().tick(self.config.patience_ticks()) {
+            self.raw.raft.maybe_free_inflight_buffers();
+        }
         self.persist_commit();
         self.tick_reads();
         self.tick_joint();

@@ -99,9 +99,9 @@ pub enum StartRefused {
     /// The snapshot is not one of this group, or not of this log.
     #[error("invalid snapshot: {0}")]
     Snapshot(&'static str),
-    /// raft-rs refused the rest.
-    #[error("raft refused the start: {0}")]
-    Raft(String),
+    /// raft-rs refused a start that had passed every check; it logged why.
+    #[error("raft refused the start")]
+    Raft,
 }
 
 impl Start {

@@ -33,6 +33,8 @@ pub(super) struct VisibleLog {
     /// The last entries of the log, contiguous up to `skeleton.last`.
     tail: VecDeque<eraftpb::Entry>,
     tail_bytes: u64,
+    /// Ticks since the last append.
+    quiet_ticks: u32,
     /// Committed entries read back after a restart, contiguous, above everything handed to the applier.
     window: VecDeque<eraftpb::Entry>,
     /// Bytes of committed entries raft-rs may be given; `None` outside `ready()`, where it only counts conf
@@ -73,6 +75,7 @@ impl VisibleLog {
             skeleton,
             tail: VecDeque::new(),
             tail_bytes: 0,
+            quiet_ticks: 0,
             window: VecDeque::new(),
             committed_bytes: None,
             append_fetches: RefCell::default(),
@@ -106,6 +109,7 @@ impl VisibleLog {
     /// Makes the entries of a ready visible; an overlapping suffix is gone.
     pub(super) fn append(&mut self, entries: &[eraftpb::Entry]) {
         let Some(first) = entries.first() else { return };
+        self.quiet_ticks = 0;
         while self.tail.back().is_some_and(|entry| entry.index >= first.index) {
             let replaced = self.tail.pop_back();
             self.tail_bytes -= replaced.as_ref().map_or(0, convert::weight);
@@ -137,9 +141,21 @@ impl VisibleLog {
         while self.pop_front_through(through) {}
     }
 
-    /// Drops the oldest entries over the budget, but none above `through`.
-    pub(super) fn evict(&mut self, through: Index, bytes_max: u64) {
+    /// Drops the oldest entries over the budget, but none above `through`. After `patience_ticks` without an
+    /// append the budget is nothing.
+    pub(super) fn evict(&mut self, through: Index, bytes_max: u64, patience_ticks: u32) {
+        let is_quiet = self.quiet_ticks > patience_ticks;
+        let bytes_max = if is_quiet { 0 } else { bytes_max };
         while self.tail_bytes > bytes_max && self.pop_front_through(through) {}
+        if is_quiet && self.tail.is_empty() {
+            self.tail.shrink_to_fit();
+        }
+    }
+
+    /// One tick later. True when the log has just been quiet for `patience_ticks`.
+    pub(super) fn tick(&mut self, patience_ticks: u32) -> bool {
+        self.quiet_ticks = self.quiet_ticks.saturating_add(1);
+        self.quiet_ticks == patience_ticks
     }
 
     /// From here to [`Self::end_ready`], raft-rs may be given `bytes` of committed entries.

@@ -126,6 +126,16 @@ fn a_crash_keeps_what_was_synced_and_kills_handles() {
 }
 
 #[test]
+fn a_dead_process_leaves_its_caches_and_a_later_power_cut_takes_them() {
+    let disk = SimDisk::new();
+    write_synced(&disk, "/a", b"old");
+    disk.open(Path::new("/a"), OpenMode::Write).unwrap().write_all_at(b"new", 0).unwrap();
+    let disk = disk.crash(CrashMode::KeepAll);
+    assert_eq!(read(&disk, Path::new("/a")).unwrap(), b"new");
+    assert_eq!(read(&disk.crash(CrashMode::LoseUnsynced), Path::new("/a")).unwrap(), b"old");
+}
+
+#[test]
 fn content_synced_under_an_unsynced_name_is_lost() {
     let disk = SimDisk::new();
     disk.open(Path::new("/a"), OpenMode::Create).unwrap().sync_data().unwrap();
@@ -171,8 +181,10 @@ fn a_failed_sync_loses_what_it_should_have_written_for_good() {
     disk.fail_sync(1);
     assert_eq!(file.sync_data().unwrap_err().raw_os_error(), Some(5));
     file.sync_data().unwrap();
+    let disk = disk.crash(CrashMode::KeepAll);
     assert_eq!(read(&disk, Path::new("/a")).unwrap(), b"new", "the cache still shows it");
-    assert_eq!(read(&disk.crash(CrashMode::KeepAll), Path::new("/a")).unwrap(), b"old");
+    disk.open(Path::new("/a"), OpenMode::Read).unwrap().drop_cache().unwrap();
+    assert_eq!(read(&disk, Path::new("/a")).unwrap(), b"old");
 }
 
 #[test]

@@ -1,5 +1,17 @@
-//! Identity files: whose directory this is.
+//! Identity files: whose directory this is. One file for the node, one for each replica; both are read before
+//! anything else of theirs is touched, and a foreign or newer one is refused and left as it is.
 
+mod data_dir;
 pub mod header;
+mod node_file;
+mod paths;
+mod replica_file;
+mod small_file;
+#[cfg(test)]
+mod tests;
 
+pub use data_dir::DataDir;
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
+pub use node_file::NodeIdentity;
+pub use paths::ReplicaPaths;
+pub use replica_file::ReplicaIdentity;

@@ -4,6 +4,7 @@ mod apply;
 mod batch;
 mod command;
 mod generations;
+mod lsm;
 mod machine;
 mod marker;
 mod memory;
@@ -12,6 +13,7 @@ mod paged;
 mod reader;
 pub mod record;
 mod restore;
+mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub use batch::{Batch, Write};
 pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};
+pub use shared::{StoreConfig, StoreKind, StoreShared, UnknownStore};
 pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
 
 use bytes::Bytes;

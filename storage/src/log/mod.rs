@@ -1,7 +1,22 @@
 //! The replicated log of one replica: what raft appends, durable.
 //!
-//! A [`LogStore`] is written by one worker at a time; its [`LogReader`] is shared. Implementations must pass
-//! the conformance suite.
+//! A [`LogStore`] is written by one worker at a time; its [`LogReader`] is shared. Two implementations:
+//! [`SegmentedLog`], the real one (`FORMAT.md` beside this file has its bytes), and [`MemoryLog`], for tests and
+//! simulation. Both pass [`conformance`], as must any other.
+
+mod batch;
+mod bytes;
+pub mod conformance;
+mod memory;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod segmented;
+mod summary;
+
+pub use memory::MemoryLog;
+pub use segmented::{LogConfig, LogPlace, SegmentedLog};
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,20 +74,33 @@ pub trait LogStore: fmt::Debug + Send {
 
     /// Makes `batches`, in order, durable as one sync batch: one write, one sync. When this returns `Ok`
     /// everything in them survives a power cut; before that nothing may be acknowledged. A batch without
-    /// entries and whose hard state differs in `commit` only still is written, but need not be synced:
-    /// pass `sync = false` then.
+    /// entries and whose hard state differs in `commit` only need not be durable: with `sync = false` it may be
+    /// held back and go with the next batch, proof or close. `sync = false` for anything else changes nothing.
     ///
     /// # Errors
-    /// The first failure latches: this and every later call returns it (as [`crate::Error::Closed`]).
+    /// [`crate::Error::TooLarge`]: nothing was written, and the log goes on. Any other failure latches: it is
+    /// returned once, and every later call returns [`crate::Error::Closed`] with it. What was in the failed
+    /// batch may or may not be there after a restart.
+    ///
+    /// # Panics
+    /// If the entries leave a gap, or reach to or below the log's base.
     fn append(&mut self, batches: &[LogBatch], sync: bool) -> Result<()>;
 
-    /// Writes the proof of the last batch, so that an idle tail is proven too. A no-op if it is proven.
+    /// Writes the proof of the last batch, so that an idle tail is proven too, and whatever hard state was held
+    /// back. A no-op if there is neither. Call it when nothing was appended for 10 ms.
     fn prove(&mut self) -> Result<()>;
 
-    /// Records a published snapshot. Durable on return. The log itself is not shortened.
+    /// Records a published snapshot. Durable on return. The log itself is not shortened. The newest 8 are
+    /// remembered.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfRange`] if it is of an index behind the last entry: nothing was written.
     fn record_snapshot(&mut self, token: SnapshotToken) -> Result<()>;
 
-    /// Drops entries up to and including `through`. They may stay readable until their file is removed.
+    /// Drops entries up to and including `through`; at or below the base it is a no-op. Durable on return.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfRange`] if `through` is behind the last entry: nothing was written.
     fn compact(&mut self, through: Index) -> Result<()>;
 
     /// A reader that sees every append that has returned.
@@ -126,6 +154,18 @@ impl LogSkeleton {
         self.last = id.index;
     }
 
+    /// Adds the entries from `first` up to, and without, `end`, all of one term. They must follow the last one.
+    pub(super) fn extend(&mut self, first: Index, end: Index, term: Term) {
+        assert!(first == self.last.next(), "entry {first} does not follow {}", self.last);
+        if first >= end {
+            return;
+        }
+        if self.runs.last().is_none_or(|&(_, last)| last != term) {
+            self.runs.push((first, term));
+        }
+        self.last = end.prev();
+    }
+
     /// Removes the entries from `from` on.
     pub fn truncate(&mut self, from: Index) {
         assert!(
@@ -158,3 +198,6 @@ impl LogSkeleton {
         *self = Self { base, last: base.index, runs: Vec::new(), conf_changes: Vec::new() };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,31 @@
-//! Snapshot files: a group's whole state at one index.
+//! Snapshot files: a group's whole state at one index, one file each, in the group's `snapshots` directory.
+//!
+//! [`SnapshotDir`] names, writes, lists and retains them. A file is written beside its name, synced, and then
+//! renamed: so a file of the final name is whole. What it promises otherwise is in `FORMAT.md`: blocks are
+//! checked one by one, the whole file by its footer, and the log's [`SnapshotToken`] says which footer counts.
+//! When a snapshot is due, and what the log records of it, is left to the caller.
+
+mod block;
+mod checked_file;
+mod chunk;
+mod dir;
+mod label;
+mod layout;
+mod reader;
+mod spool;
+mod state_header;
+mod verify;
+mod writer;
+
+pub use chunk::{CHUNK_BYTES_MAX, SnapshotChunk, SnapshotChunks};
+pub use dir::{SnapshotDir, SnapshotFile};
+pub use label::{read_label, read_token};
+pub use layout::{RECORD_BYTES_MAX, file_name, parse_file_name};
+pub use reader::SnapshotReader;
+pub use spool::{SnapshotSpool, SpoolLimits};
+pub use state_header::StateHeader;
+pub use verify::{ReadFrom, verify};
+pub use writer::SnapshotWriter;
 
 use bytes::Bytes;
 
@@ -36,3 +63,6 @@ pub trait SnapshotSource {
     /// The next record, or `None` after the last one. Only after `None` the whole file has been verified.
     fn next_record(&mut self) -> Result<Option<(Bytes, Bytes)>>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::conformance::samples::{append, full_message, message};
 use crate::conformance::{Fixture, PATIENCE};
 use crate::handler::RequestError;
 use crate::message::{Lane, RaftMessageKind};
-use crate::wire::{CallReply, CallRequest, FrameKind, ReplyStatus, write_frame};
+use crate::wire::{CallReply, CallRequest, FrameKind, ReplyStatus};
 
 /// A deadline that is meant to pass.
 const SHORT: Duration = Duration::from_millis(50);
@@ -250,6 +250,28 @@ pub async fn messages_to_nobody_are_reported(fixture: &dyn Fixture) {
     assert_eq!(a.counts().messages_dropped, 2);
 }
 
+/// When a connection breaks in the middle of a write, what was in that write is reported, too.
+pub async fn messages_of_a_broken_write_are_reported(fixture: &dyn Fixture) {
+    const COUNT: u64 = 32;
+    let a = Node::start(fixture, 1).await;
+    let mut peer = RawPeer::start(fixture, 2, &a).await;
+    for number in 0..COUNT {
+        a.transport.send(NodeId(2), append(number, 1 << 20));
+    }
+    let mut connection = peer.accept().await;
+    while connection.lane != Lane::Bulk {
+        connection = peer.accept().await;
+    }
+    a.until_counts("something is written", |counts| counts.batches_sent > 0).await;
+    a.peers.remove(NodeId(2));
+    drop((connection, peer));
+    a.until_counts("all are accounted for", |counts| counts.messages_sent + counts.messages_dropped == COUNT)
+        .await;
+    let dropped = a.counts().messages_dropped;
+    assert!(dropped > 0);
+    a.seen.until("all are reported", |seen| seen.unreachable.len() as u64 == dropped).await;
+}
+
 /// A message over the frame cap never leaves; others do.
 pub async fn an_oversized_message_is_dropped_and_reported(fixture: &dyn Fixture) {
     let b = Node::start(fixture, 2).await;
@@ -361,9 +383,8 @@ async fn serve_one_echo(mut connection: crate::handshake::Established) -> crate:
             retry_after: Duration::ZERO,
             body: request.body,
         };
-        let mut buffer = Vec::new();
-        write_frame(&mut buffer, FrameKind::Reply, |body| reply.encode(body));
-        super::raw::write(&mut connection.writer, &buffer).await;
+        connection.writer.push(FrameKind::Reply, |body| reply.encode(body));
+        connection.writer.write().await.expect("the node reads replies");
         return connection;
     }
 }

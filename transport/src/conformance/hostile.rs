@@ -7,8 +7,9 @@ use quorate_storage::{ClusterId, Incarnation, NodeId};
 use crate::conformance::Fixture;
 use crate::conformance::node::{Node, config, identity};
 use crate::conformance::raw::{connect, frame, join, until_closed, write};
+use crate::conformance::samples::append;
 use crate::handshake::Identity;
-use crate::wire::FrameKind;
+use crate::wire::{FrameKind, encode_batch, write_frame};
 
 /// Bytes that are no frame close their connection; other nodes go on.
 pub async fn garbage_closes_the_connection_and_no_more(fixture: &dyn Fixture) {
@@ -43,9 +44,9 @@ pub async fn a_length_over_the_cap_is_refused_by_its_header(fixture: &dyn Fixtur
     let mut settings = config(fixture, 2);
     settings.frame_bytes_max = 64 << 10;
     let b = Node::start_as(fixture, identity(2), settings).await;
-    let mut connection = join(fixture, 3, &b).await;
+    let mut stream = join(fixture, 3, &b).await.writer.into_stream();
     let bytes = frame(FrameKind::RaftBatch, &vec![0; (64 << 10) + 1]);
-    write(&mut connection.writer, &bytes[..crate::wire::HEADER_BYTES]).await;
+    write(&mut stream, &bytes[..crate::wire::HEADER_BYTES]).await;
     b.until_counts("it is counted", |counts| counts.oversized_closed == 1).await;
     // Before the handshake the cap is that of a hello.
     let mut stream = connect(fixture, 3, b.addr()).await;
@@ -122,16 +123,20 @@ pub async fn half_open_connections_are_bounded(fixture: &dyn Fixture) {
     a.reaches(b.id).await;
 }
 
-/// Shakes hands, then sends a ping and a frame spoiled by `spoil`; expects to be closed, counted, and the
+/// Shakes hands, then sends an honest batch spoiled by `spoil`; expects to be closed, counted, and the
 /// node to go on.
 async fn after_handshake(fixture: &dyn Fixture, spoil: impl FnOnce(&mut Vec<u8>)) {
     let (a, b) = Node::pair(fixture).await;
-    let mut connection = join(fixture, 3, &b).await;
-    let mut bytes = frame(FrameKind::RaftBatch, &[1; 100]);
+    let crate::handshake::Established { reader: _reader, writer, .. } = join(fixture, 3, &b).await;
+    let mut stream = writer.into_stream();
+    // Left as it is, it would be delivered.
+    let mut bytes = Vec::new();
+    write_frame(&mut bytes, FrameKind::RaftBatch, |body| encode_batch(&[append(1, 100)], body));
     spoil(&mut bytes);
-    write(&mut connection.writer, &bytes).await;
-    drop(tokio::io::AsyncWriteExt::shutdown(&mut connection.writer).await);
+    write(&mut stream, &bytes).await;
+    drop(tokio::io::AsyncWriteExt::shutdown(&mut stream).await);
     b.until_counts("it is counted", |counts| counts.malformed_closed == 1).await;
+    assert!(b.seen.look(|seen| seen.messages.is_empty()), "nothing of it was delivered");
     a.reaches(b.id).await;
     a.transport.stop().await;
     b.transport.stop().await;

@@ -4,6 +4,8 @@
 //! not come true fails after [`PATIENCE`].
 
 pub mod claims;
+#[cfg(test)]
+mod fault_tests;
 pub mod hostile;
 mod node;
 mod raw;
@@ -51,6 +53,7 @@ macro_rules! transport_conformance {
                 requests_served_are_bounded,
                 control_does_not_wait_behind_a_bulk_backlog,
                 messages_to_nobody_are_reported,
+                messages_of_a_broken_write_are_reported,
                 an_oversized_message_is_dropped_and_reported,
                 a_full_queue_drops_and_reports,
                 a_broken_connection_is_made_anew,

@@ -121,6 +121,7 @@ impl Dialer {
                     shared.stats.count_end(&error);
                     tracing::debug!(node = %self.node, lane = ?self.lane, %error, "cannot connect");
                     backoff.failed(&*shared.rng);
+                    self.suspect(other);
                     self.drop_queued(shared);
                 }
             }
@@ -169,9 +170,7 @@ impl Dialer {
         shared.stats.count_end(&error);
         tracing::debug!(node = %self.node, lane = ?self.lane, %error, "connection ended");
         if matches!(error, Error::Silent) {
-            if other.is_up() && self.lane == Lane::Control {
-                other.suspected.notify_one();
-            }
+            self.suspect(other);
             self.drop_queued(shared);
         }
         // A connection that breaks at once, again and again, is no success.
@@ -179,6 +178,13 @@ impl Dialer {
             backoff.succeeded();
         } else {
             backoff.failed(&*shared.rng);
+        }
+    }
+
+    /// The control lane speaks for both: what it cannot reach, the bulk lane shall not wait for.
+    fn suspect(&self, other: &Self) {
+        if self.lane == Lane::Control && other.is_up() {
+            other.suspected.notify_one();
         }
     }
 

@@ -3,6 +3,9 @@
 //! Senders push under a short lock and wake the writer only when it found nothing before; the writer takes
 //! everything that fits one write. So a busy lane costs no wakeup per message.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_telemetry::Clock;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -15,15 +15,9 @@ use crate::message::{Lane, RaftMessage};
 use crate::net::Connection;
 use crate::shared::wall_ms;
 use crate::stats::{Stats, add};
-use crate::wire::{CallReply, FrameKind, FrameReader, Ping, Pong, encode_batch, write_frame};
-
-/// About how many bytes one write carries. Larger messages go alone.
-const WRITE_BYTES: usize = 256 * 1024;
-
-/// A buffer that grew above this for a large message is given back.
-const BUFFER_BYTES_MAX: usize = 1 << 20;
-
-const _: () = assert!(WRITE_BYTES <= BUFFER_BYTES_MAX);
+use crate::wire::{
+    CallReply, FrameKind, FrameReader, FrameWriter, Ping, Pong, WRITE_BYTES, encode_batch, message_bytes,
+};
 
 /// What a session works with.
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +77,12 @@ impl Session<'_> {
         self.clock_offset_ms.store(pong.offset_ms(wall_ms(self.clock)), Ordering::Relaxed);
     }
 
-    async fn write_outbox(&self, mut writer: WriteHalf<Box<dyn Connection>>) -> Result<()> {
-        let mut buffer = Vec::new();
+    async fn write_outbox(&self, mut writer: FrameWriter<WriteHalf<Box<dyn Connection>>>) -> Result<()> {
         loop {
             let outgoing = self.outbox.take(WRITE_BYTES);
             if outgoing.is_empty() {
                 if self.draining.is_cancelled() {
-                    return writer.shutdown().await.map_err(|source| Error::io("close", source));
+                    return writer.close().await;
                 }
                 tokio::select! {
                     biased;
@@ -100,50 +93,38 @@ impl Session<'_> {
                 tokio::task::yield_now().await;
                 continue;
             }
-            self.write(&mut writer, &mut buffer, outgoing).await?;
+            self.write(&mut writer, outgoing).await?;
         }
     }
 
     async fn write(
         &self,
-        writer: &mut WriteHalf<Box<dyn Connection>>,
-        buffer: &mut Vec<u8>,
+        writer: &mut FrameWriter<WriteHalf<Box<dyn Connection>>>,
         outgoing: Outgoing,
     ) -> Result<()> {
-        buffer.clear();
         if outgoing.ping {
             let ping = Ping { wall_ms: wall_ms(self.clock) };
-            write_frame(buffer, FrameKind::Ping, |body| ping.encode(body));
+            writer.push(FrameKind::Ping, |body| ping.encode(body));
         }
         for request in &outgoing.requests {
-            write_frame(buffer, FrameKind::Request, |body| request.encode(body));
+            writer.push(FrameKind::Request, |body| request.encode(body));
         }
         let mut unwritten = Unwritten { outbox: self.outbox, stats: self.stats, messages: outgoing.messages };
-        self.write_batches(buffer, &unwritten.messages);
-        let fail = |source| Error::io("write", source);
-        writer.write_all(buffer).await.map_err(fail)?;
-        writer.flush().await.map_err(fail)?;
+        // One frame for all messages, unless the cap asks for more.
+        let mut rest = unwritten.messages.as_slice();
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(fitting(rest, self.frame_bytes_max));
+            writer.push(FrameKind::RaftBatch, |body| encode_batch(batch, body));
+            add(&self.stats.batches_sent, 1);
+            rest = behind;
+        }
+        let bytes = writer.write().await?;
         let messages = std::mem::take(&mut unwritten.messages);
         add(&self.stats.messages_sent, messages.len());
         add(&self.stats.requests_sent, outgoing.requests.len());
         add(&self.stats.writes, 1);
-        add(&self.stats.bytes_sent, buffer.len());
-        if buffer.capacity() > BUFFER_BYTES_MAX {
-            *buffer = Vec::new();
-        }
+        add(&self.stats.bytes_sent, bytes);
         Ok(())
-    }
-
-    /// One frame for all messages, unless the cap asks for more.
-    fn write_batches(&self, buffer: &mut Vec<u8>, messages: &[RaftMessage]) {
-        let mut rest = messages;
-        while !rest.is_empty() {
-            let fitting = fitting(rest, self.frame_bytes_max);
-            let (batch, behind) = rest.split_at(fitting);
-            write_frame(buffer, FrameKind::RaftBatch, |body| encode_batch(batch, body));
-            add(&self.stats.batches_sent, 1);
-            rest = behind;
-        }
     }
 
     /// Pings on the control lane and watches that anything is heard. The bulk lane ends with the control
@@ -173,7 +154,7 @@ impl Session<'_> {
 fn fitting(messages: &[RaftMessage], frame_bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |message: &&RaftMessage| {
-        bytes += crate::wire::message_bytes(message);
+        bytes += message_bytes(message);
         bytes <= frame_bytes_max
     };
     messages.iter().take_while(fits).count().max(1)

@@ -4,7 +4,6 @@
 //! waits; nobody listening is a refusal; a reset breaks both ends.
 
 #[cfg(test)]
-#[path = "memory_tests.rs"]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quorate_storage::NodeId;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{ReadHalf, WriteHalf};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::error::{Error, Result};
@@ -16,13 +16,9 @@ use crate::server::registry::Registry;
 use crate::server::replies::{Overrun, Replies};
 use crate::shared::{Shared, wall_ms};
 use crate::stats::add;
-use crate::wire::{CallRequest, Frame, FrameKind, FrameReader, Ping, Pong, decode_batch, write_frame};
-
-/// About how many bytes of replies one write carries.
-const WRITE_BYTES: usize = 256 * 1024;
-
-/// A buffer that grew above this for a large reply is given back.
-const BUFFER_BYTES_MAX: usize = 1 << 20;
+use crate::wire::{
+    CallRequest, Frame, FrameKind, FrameReader, FrameWriter, Ping, Pong, WRITE_BYTES, decode_batch,
+};
 
 /// Serves one accepted connection.
 #[derive(Debug)]
@@ -100,15 +96,13 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    async fn write(&self, mut writer: WriteHalf<Box<dyn Connection>>) -> Result<()> {
-        let mut buffer = Vec::new();
+    async fn write(&self, mut writer: FrameWriter<WriteHalf<Box<dyn Connection>>>) -> Result<()> {
         let draining = &self.shared.draining;
-        let fail = |source| Error::io("write", source);
         loop {
             let outgoing = self.replies.take(WRITE_BYTES);
             if outgoing.is_empty() {
                 if draining.is_cancelled() {
-                    return writer.shutdown().await.map_err(|source| Error::io("close", source));
+                    return writer.close().await;
                 }
                 tokio::select! {
                     biased;
@@ -118,22 +112,17 @@ impl<'a> Incoming<'a> {
                 tokio::task::yield_now().await;
                 continue;
             }
-            buffer.clear();
             if let Some(ping) = outgoing.ping {
                 let pong = Pong { ping_wall_ms: ping.wall_ms, wall_ms: wall_ms(&*self.shared.clock) };
-                write_frame(&mut buffer, FrameKind::Pong, |body| pong.encode(body));
+                writer.push(FrameKind::Pong, |body| pong.encode(body));
             }
             for reply in &outgoing.replies {
-                write_frame(&mut buffer, FrameKind::Reply, |body| reply.encode(body));
+                writer.push(FrameKind::Reply, |body| reply.encode(body));
             }
-            writer.write_all(&buffer).await.map_err(fail)?;
-            writer.flush().await.map_err(fail)?;
+            let bytes = writer.write().await?;
             self.replies.written(outgoing.replies.len());
             add(&self.shared.stats.writes, 1);
-            add(&self.shared.stats.bytes_sent, buffer.len());
-            if buffer.capacity() > BUFFER_BYTES_MAX {
-                buffer = Vec::new();
-            }
+            add(&self.shared.stats.bytes_sent, bytes);
         }
     }
 

@@ -14,6 +14,7 @@ mod reader;
 mod rkyv_forms;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use bytes::Bytes;
 
@@ -24,6 +25,7 @@ pub(crate) use hello::{Hello, HelloAck, PROTOCOL_VERSIONS, RefusalCode};
 pub(crate) use ping::{Ping, Pong};
 pub(crate) use raft::{decode_batch, encode_batch, message_bytes};
 pub(crate) use reader::FrameReader;
+pub(crate) use writer::{FrameWriter, WRITE_BYTES};
 
 /// Bytes in front of every frame's body.
 pub const HEADER_BYTES: usize = frame::HEADER_BYTES;

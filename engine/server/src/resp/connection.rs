@@ -17,6 +17,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Charge;
 use super::execute;
 use super::pipeline::{Answer, Call, Pipeline, Plan, Ticket};
 use super::reply;
@@ -73,6 +74,7 @@ pub(super) async fn serve(
 
 struct Connection<'a> {
     frontend: &'a Frontend,
+    charge: Charge<'a>,
     splitter: Splitter,
     pipeline: Pipeline,
     calls: FuturesUnordered<BoxFuture<'a, (Ticket, Answer)>>,
@@ -91,6 +93,7 @@ impl<'a> Connection<'a> {
     fn new(frontend: &'a Frontend) -> Self {
         Self {
             frontend,
+            charge: Charge::new(&frontend.budget),
             splitter: Splitter::new(frontend.limits),
             pipeline: Pipeline::new(),
             calls: FuturesUnordered::new(),
@@ -113,8 +116,8 @@ impl<'a> Connection<'a> {
         loop {
             self.dispatch();
             self.collect();
-            self.encode();
-            self.send(writer)?;
+            self.account();
+            self.flush(writer)?;
             if self.is_finished() {
                 return Ok(());
             }
@@ -200,6 +203,20 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Encodes and sends until no reply is ready or the client takes no more.
+    fn flush(&mut self, writer: &mut WriteHalf<'_>) -> Result<(), ConnectionError> {
+        loop {
+            self.encode();
+            if self.out.is_empty() {
+                return Ok(());
+            }
+            self.send(writer)?;
+            if !self.out.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     fn encode(&mut self) {
         while self.out.len() < self.frontend.limits.reply_buffer_bytes {
             let Some(reply) = self.pipeline.next_reply() else { break };
@@ -226,6 +243,22 @@ impl<'a> Connection<'a> {
             self.out = BytesMut::new();
         }
         Ok(())
+    }
+
+    /// Counts what this connection holds. Over the budget, everything not begun is dropped: that makes room, and
+    /// the client learns of it after the replies that are still due.
+    fn account(&mut self) {
+        let held_bytes = self.splitter.buffered_bytes() + self.pipeline.bytes() + self.out.len();
+        if let Err(error) = self.charge.set(held_bytes)
+            && self.input != Input::Refused
+        {
+            self.refuse_input();
+            self.splitter = Splitter::new(self.frontend.limits);
+            // Given back now: the connection may linger for a while.
+            let _ = self.charge.set(self.pipeline.bytes() + self.out.len());
+            let told = self.pipeline.admit(Plan::Close(reply::error(&error.to_string())), 0);
+            assert!(told.is_ok(), "a reply without keys waits for nothing");
+        }
     }
 
     /// Whether another round would get further without waiting for anything.

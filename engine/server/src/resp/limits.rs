@@ -20,7 +20,8 @@ pub struct Limits {
     pub line_bytes_max: usize,
     /// Requests of one connection that are not answered yet.
     pub commands_in_flight_max: usize,
-    /// Bytes of those requests. A single request may be larger, then it travels alone.
+    /// Bytes of those requests and of their replies, as far as they are there. A single request may be larger,
+    /// then nothing else is taken beside it.
     pub command_bytes_in_flight_max: usize,
     /// Calls to the backend by one connection at the same time.
     pub batches_in_flight_max: usize,
@@ -28,6 +29,9 @@ pub struct Limits {
     pub read_batch_bytes_max: usize,
     /// Replies encoded ahead of a client that does not take them. Over it nothing more is read from that client.
     pub reply_buffer_bytes: usize,
+    /// Bytes of requests and replies that all connections of a listener hold together, beyond the first 64 KiB
+    /// of each. The connection that goes over it is told so and closed.
+    pub buffered_bytes_max: usize,
     /// A client that takes no byte of a waiting reply for this long is disconnected.
     pub write_stall_max: Duration,
 }
@@ -45,6 +49,7 @@ impl Default for Limits {
             batches_in_flight_max: 4,
             read_batch_bytes_max: 64 * 1024 * 1024,
             reply_buffer_bytes: 1024 * 1024,
+            buffered_bytes_max: 512 * 1024 * 1024,
             write_stall_max: Duration::from_secs(30),
         }
     }

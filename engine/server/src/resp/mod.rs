@@ -1,6 +1,7 @@
 //! The Redis protocol (RESP2): requests come in through [`splitter`], are looked up in [`command`], carried out
 //! in the order and with the concurrency that [`pipeline`] allows, and answered by [`connection`].
 
+mod budget;
 pub mod command;
 mod connection;
 mod execute;

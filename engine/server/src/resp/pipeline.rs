@@ -123,7 +123,7 @@ pub struct Pipeline {
     waiting: VecDeque<Waiting>,
     /// The sequence of the first of `waiting`.
     first_sequence: u64,
-    /// Bytes of the requests in `waiting`.
+    /// Bytes of the requests in `waiting`, and of their replies that are there.
     waiting_bytes: usize,
     /// Keys of requests that are gathered or in flight, with how often each is used.
     in_use: HashMap<Bytes, (Access, usize)>,
@@ -150,7 +150,7 @@ impl Pipeline {
         self.waiting.is_empty()
     }
 
-    /// Bytes of the requests not answered yet.
+    /// Bytes of the requests not answered yet, and of their replies as far as those are there.
     pub fn bytes(&self) -> usize {
         self.waiting_bytes
     }
@@ -283,7 +283,11 @@ impl Pipeline {
             assert!(slot.reply.is_none(), "request {} is answered once", member.sequence);
             let own;
             (own, rest) = rest.split_at(member.operations);
-            slot.reply = Some(reply(member.shape, own));
+            let reply = reply(member.shape, own);
+            let bytes = reply::bytes(&reply);
+            slot.bytes += bytes;
+            self.waiting_bytes += bytes;
+            slot.reply = Some(reply);
         }
         assert!(rest.is_empty(), "every operation belongs to a request");
     }

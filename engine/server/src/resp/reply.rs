@@ -70,6 +70,15 @@ pub fn wrong_arity(command: &str) -> Reply {
     error(&format!("ERR wrong number of arguments for '{command}' command"))
 }
 
+/// Bytes of the values that `reply` keeps in memory.
+pub fn bytes(reply: &Reply) -> usize {
+    match reply {
+        Reply::BulkString(value) => value.len(),
+        Reply::Array(values) => values.iter().map(bytes).sum(),
+        Reply::SimpleString(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Null => 0,
+    }
+}
+
 /// Appends the encoded reply to `out`.
 ///
 /// # Panics

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection;
 use super::limits::Limits;
 use crate::backend::Backend;
@@ -37,6 +38,7 @@ pub(super) struct Frontend {
     pub(super) limits: Limits,
     pub(super) local_addr: SocketAddr,
     pub(super) stats: Stats,
+    pub(super) budget: Budget,
 }
 
 /// A bound listener that does not accept yet.
@@ -58,7 +60,8 @@ impl RespServer {
         limits: Limits,
     ) -> Result<Self, ListenError> {
         let (listener, local_addr) = listen::bind_loopback("RESP", address).await?;
-        let frontend = Frontend { backend, limits, local_addr, stats: Stats::default() };
+        let budget = Budget::new(limits.buffered_bytes_max);
+        let frontend = Frontend { backend, limits, local_addr, stats: Stats::default(), budget };
         Ok(Self { listener, frontend: Arc::new(frontend) })
     }
 

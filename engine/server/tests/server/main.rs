@@ -9,4 +9,5 @@ mod dev;
 mod gated;
 mod malformed;
 mod pipelining;
+mod process;
 mod stopping;

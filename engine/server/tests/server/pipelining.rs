@@ -95,3 +95,27 @@ async fn one_connection_too_many_is_told_so() {
     assert_eq!(second.rest().await, "-ERR max number of clients reached\r\n");
     first.check(&["PING"], "+PONG\r\n").await;
 }
+
+#[tokio::test]
+async fn replies_beyond_the_reply_buffer_follow_without_another_request() {
+    let limits = Limits { reply_buffer_bytes: 8, ..Limits::default() };
+    let server = TestServer::start(Arc::new(MemoryBackend::new()), limits).await;
+    let mut client = server.client().await;
+    client.check(&["SET", "a", "0123456789"], "+OK\r\n").await;
+    client.send(request(&["GET", "a"]).repeat(20)).await;
+    client.expect("$10\r\n0123456789\r\n".repeat(20)).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_the_listener_over_its_budget_is_told_so_and_closed() {
+    let limits = Limits { buffered_bytes_max: 1 << 20, ..Limits::default() };
+    let server = TestServer::start(Arc::new(MemoryBackend::new()), limits).await;
+    let mut modest = server.client().await;
+    modest.check(&["SET", "a", &"v".repeat(1 << 19)], "+OK\r\n").await;
+    let mut greedy = server.client().await;
+    let _ = greedy.stream.write_all(&request(&["SET", "b", &"v".repeat(3 << 20)])).await;
+    let error = "-OOM all connections together hold more than 1048576 bytes of requests and replies\r\n";
+    assert_eq!(greedy.rest().await, error);
+    modest.check(&["EXISTS", "a", "b"], ":1\r\n").await;
+    modest.check(&["SET", "a", &"v".repeat(1 << 19)], "+OK\r\n").await;
+}

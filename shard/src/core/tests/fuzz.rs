@@ -122,11 +122,12 @@ fn attack(seed: u64, count: usize) -> (u64, u64) {
         let message = forged(&mut dice, &cluster, to);
         let before = cluster.core(to.get()).refusals().total();
         let group = cluster.nodes.get_mut(&to).unwrap().group.as_mut().unwrap();
-        let input = if message.kind == Kind::Snapshot && message.snapshot.is_some() {
-            let id = message.snapshot.as_ref().unwrap().record.applied;
-            Input::Snapshot { message, token: SnapshotToken { id, bytes: 1, crc: 1 } }
-        } else {
-            Input::Message(message)
+        let input = match &message.snapshot {
+            Some(label) if message.kind == Kind::Snapshot => {
+                let token = SnapshotToken { id: label.record.applied, bytes: 1, crc: 1 };
+                Input::Snapshot { message, token }
+            }
+            _ => Input::Message(message),
         };
         // Whatever comes out is answered, but not delivered: the others see no consequence of the lie.
         let out = group.step(input);
@@ -139,12 +140,9 @@ fn attack(seed: u64, count: usize) -> (u64, u64) {
         if dice.one_in(3) {
             let _ = group.step(Input::Tick);
         }
-        let now = group.refusals().total();
-        if now > before {
-            refused += 1
-        } else {
-            passed += 1
-        }
+        let is_refused = group.refusals().total() > before;
+        refused += u64::from(is_refused);
+        passed += u64::from(!is_refused);
         if round % 64 == 63 {
             // Lies do last: go on with a group that knows nothing of them.
             cluster = Cluster::new(3, seed ^ round as u64);

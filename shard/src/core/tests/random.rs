@@ -8,9 +8,9 @@ use crate::core::{CoreConfig, Input};
 
 fn config() -> CoreConfig {
     CoreConfig {
-        tail_bytes_max: 400,
-        committed_bytes_max: 300,
-        applying_bytes_max: 600,
+        tail_bytes_max: 1_500,
+        committed_bytes_max: 900,
+        applying_bytes_max: 1_800,
         append_bytes_max: 200,
         append_inflight_max: 4,
         ..CoreConfig::default()
@@ -85,7 +85,7 @@ fn propose_some(cluster: &mut Cluster, dice: &mut Dice, id: ReplicaId) {
 
 fn crash_or_start(cluster: &mut Cluster, dice: &mut Dice, id: ReplicaId) {
     if cluster.is_up(id) {
-        if dice.one_in(2) {
+        if dice.one_in(6) {
             cluster.crash(id);
         }
     } else {

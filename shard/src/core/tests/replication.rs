@@ -199,3 +199,52 @@ fn a_read_of_a_leader_that_was_deposed_is_answered_and_never_served() {
     cluster.ticks(60);
     assert!(matches!(cluster.outcomes[&ticket], Outcome::Failed(_)), "{:?}", cluster.outcomes[&ticket]);
 }
+
+#[test]
+fn an_idle_group_keeps_no_entries_in_memory_and_still_serves_a_follower_that_lags() {
+    let mut cluster = Cluster::new(3, 11);
+    let leader = cluster.elect();
+    let follower = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
+    cluster.cut = vec![follower];
+    for _ in 0..20 {
+        cluster.propose(leader);
+        cluster.settle();
+    }
+    assert!(cluster.core(leader.get()).status().tail_bytes > 0);
+    cluster.ticks(60);
+    assert_eq!(cluster.core(leader.get()).status().tail_bytes, 0);
+    cluster.cut.clear();
+    cluster.ticks(20);
+    let node = &cluster.nodes[&follower];
+    assert_eq!(node.record.applied, cluster.nodes[&leader].record.applied);
+    assert_eq!(node.disk.base.index, Index(1), "from the log, not from a snapshot");
+}
+
+#[test]
+fn a_restore_is_handed_over_only_when_its_log_record_is_durable() {
+    let mut cluster = Cluster::new(3, 12);
+    let leader = cluster.elect();
+    let follower = cluster.ids().into_iter().find(|id| *id != leader).unwrap();
+    cluster.cut = vec![follower];
+    for _ in 0..5 {
+        cluster.propose(leader);
+        cluster.settle();
+    }
+    cluster.publish(leader);
+    cluster.compact(leader);
+    cluster.cut.clear();
+    let before = cluster.nodes[&follower].record.applied;
+    for _ in 0..200 {
+        cluster.feed(leader, vec![Input::Tick]);
+        while cluster.deliver_one() {}
+        cluster.write_one(leader);
+        cluster.apply_one(follower);
+        if cluster.nodes[&follower].unwritten.iter().any(|record| record.batch.install.is_some()) {
+            break;
+        }
+    }
+    cluster.apply_one(follower);
+    assert_eq!(cluster.nodes[&follower].record.applied, before, "state ahead of the log looks like lost log");
+    cluster.settle();
+    assert!(cluster.nodes[&follower].record.applied > before);
+}

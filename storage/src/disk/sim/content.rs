@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::dice::Dice;
+use quorate_telemetry::{Rng, SeededRng};
 
 pub(super) const PAGE_BYTES: usize = 4096;
 
@@ -28,11 +28,10 @@ struct Unsynced {
     lost: bool,
 }
 
-/// What a crash does to what was not synced.
+/// What the loss of all caches does to what was not synced.
 pub(super) enum Survival<'a> {
     Nothing,
-    Everything,
-    Pieces(&'a mut Dice, usize),
+    Pieces(&'a SeededRng, usize),
 }
 
 impl Content {
@@ -101,12 +100,10 @@ impl Content {
         }
     }
 
-    pub(super) fn crash(&mut self, survival: &mut Survival<'_>) {
+    pub(super) fn crash(&mut self, survival: &Survival<'_>) {
         for (page, unsynced) in std::mem::take(&mut self.unsynced) {
             let kept = match survival {
                 Survival::Nothing => unsynced.durable,
-                Survival::Everything if unsynced.lost => unsynced.durable,
-                Survival::Everything => self.pages.get(&page).cloned(),
                 Survival::Pieces(dice, bytes) => {
                     Some(mix(unsynced.durable.as_ref(), self.pages.get(&page), dice, *bytes))
                 }
@@ -118,13 +115,24 @@ impl Content {
         }
         let keeps_len = match survival {
             Survival::Nothing => false,
-            Survival::Everything => true,
-            Survival::Pieces(dice, _) => dice.coin(),
+            Survival::Pieces(dice, _) => coin(dice),
         };
         let len = if keeps_len { self.len } else { self.len_durable };
         self.set_len(len);
         self.unsynced.clear();
         self.len_durable = len;
+    }
+
+    /// Forgets clean pages: what a failed sync should have written is seen to be missing.
+    pub(super) fn drop_cache(&mut self) {
+        let lost: Vec<u64> =
+            self.unsynced.iter().filter(|(_, unsynced)| unsynced.lost).map(|(&page, _)| page).collect();
+        for page in lost {
+            match self.unsynced.remove(&page).and_then(|unsynced| unsynced.durable) {
+                Some(bytes) => self.pages.insert(page, bytes),
+                None => self.pages.remove(&page),
+            };
+        }
     }
 
     /// Changes bytes as rot does: on the device and in every cache.
@@ -153,6 +161,10 @@ impl Content {
     }
 }
 
+pub(super) fn coin(dice: &SeededRng) -> bool {
+    dice.next_u64() >> 63 == 1
+}
+
 fn zeros() -> Page {
     Arc::new([0; PAGE_BYTES])
 }
@@ -165,12 +177,12 @@ fn piece(offset: u64, bytes: usize) -> (u64, usize, usize) {
 }
 
 /// Each piece of the page is the old or the new one.
-fn mix(old: Option<&Page>, new: Option<&Page>, dice: &mut Dice, piece_bytes: usize) -> Page {
+fn mix(old: Option<&Page>, new: Option<&Page>, dice: &SeededRng, piece_bytes: usize) -> Page {
     let mut mixed = old.cloned().unwrap_or_else(zeros);
     let new = new.cloned().unwrap_or_else(zeros);
     let bytes = Arc::make_mut(&mut mixed);
     for (to, from) in bytes.chunks_mut(piece_bytes).zip(new.chunks(piece_bytes)) {
-        if dice.coin() {
+        if coin(dice) {
             to.copy_from_slice(from);
         }
     }

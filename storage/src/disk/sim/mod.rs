@@ -5,7 +5,6 @@
 //! the calls made and the seeds given: no clock, no thread, no random source.
 
 mod content;
-mod dice;
 mod faults;
 mod tree;
 
@@ -15,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use quorate_telemetry::SeededRng;
 
 use self::content::Survival;
-use self::dice::Dice;
 use self::faults::Faults;
 use self::tree::{Inode, Tree};
 use super::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
@@ -30,7 +29,7 @@ const FREE_BYTES_UNBOUNDED: u64 = 1 << 40;
 pub enum CrashMode {
     /// Nothing: a power cut with everything still in caches.
     LoseUnsynced,
-    /// Everything: only the process died.
+    /// Everything: only the process died. Caches stay as they are, so a later power cut still loses them.
     KeepAll,
     /// For each piece of each write, and each name, a coin decides: writes are torn and reordered.
     KeepPieces {
@@ -125,17 +124,18 @@ impl SimDisk {
         Self { host: Arc::new(host), generation: 0 }
     }
 
-    /// Cuts the power: what was not synced survives as `mode` says, every handle (this one too) and lock is
+    /// Crashes the machine, or its process: what was not synced survives as `mode` says, every handle (this one too) and lock is
     /// dead, armed faults are disarmed. Returns [`Self::reopen`]. Capacity and `ignore_syncs` stay as set.
     pub fn crash(&self, mode: CrashMode) -> Self {
         let mut state = self.host.state.lock();
         match mode {
-            CrashMode::LoseUnsynced => state.tree.crash(&mut Survival::Nothing),
-            CrashMode::KeepAll => state.tree.crash(&mut Survival::Everything),
+            CrashMode::LoseUnsynced => state.tree.crash(&Survival::Nothing),
+            CrashMode::KeepAll => {}
             CrashMode::KeepPieces { seed, piece_bytes } => {
-                state.tree.crash(&mut Survival::Pieces(&mut Dice::new(seed), piece_bytes));
+                state.tree.crash(&Survival::Pieces(&SeededRng::new(seed), piece_bytes));
             }
         }
+        state.tree.close_handles();
         state.generation += 1;
         state.powered = true;
         state.locks.clear();
@@ -257,6 +257,8 @@ impl SimDisk {
         let mut state = self.enter()?;
         let is_cut = state.count_call();
         let done = act(&mut state);
+        // What a cut call made may be a handle, whose drop takes the lock again.
+        drop(state);
         if is_cut { Err(power_cut()) } else { done }
     }
 
@@ -457,7 +459,10 @@ impl DiskFile for SimFile {
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.disk.call(|_| Ok(()))
+        self.disk.call(|state| {
+            state.tree.file(self.inode)?.content.drop_cache();
+            Ok(())
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::content::{Content, Survival};
+use super::content::{Content, Survival, coin};
 
 pub(super) type Inode = u64;
 
@@ -152,14 +152,20 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn crash(&mut self, survival: &mut Survival<'_>) {
+    pub(super) fn crash(&mut self, survival: &Survival<'_>) {
         for node in self.nodes.values_mut() {
             match node {
-                Node::File(file) => {
-                    file.content.crash(survival);
-                    file.handles = 0;
-                }
+                Node::File(file) => file.content.crash(survival),
                 Node::Dir(dir) => dir.crash(survival),
+            }
+        }
+    }
+
+    /// Closes every handle.
+    pub(super) fn close_handles(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Node::File(file) = node {
+                file.handles = 0;
             }
         }
         self.collect();
@@ -241,12 +247,11 @@ impl Dir {
         self.unsynced.push(change);
     }
 
-    fn crash(&mut self, survival: &mut Survival<'_>) {
+    fn crash(&mut self, survival: &Survival<'_>) {
         for change in std::mem::take(&mut self.unsynced) {
             let keeps = match survival {
                 Survival::Nothing => false,
-                Survival::Everything => true,
-                Survival::Pieces(dice, _) => dice.coin(),
+                Survival::Pieces(dice, _) => coin(dice),
             };
             if keeps {
                 change.apply_to(&mut self.durable);

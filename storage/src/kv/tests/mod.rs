@@ -1,5 +1,6 @@
 //! The key-value state machine over every store.
 
+mod lsm;
 mod machine;
 mod memory;
 

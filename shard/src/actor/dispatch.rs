@@ -1,0 +1,147 @@
+//! What the core wants done, in the order it wants it.
+
+use std::sync::Arc;
+
+use quorate_storage::Index;
+use quorate_transport::{RaftMessage, RaftMessageKind};
+
+use crate::actor::mailbox::Event;
+use crate::actor::quarantine::Failure;
+use crate::actor::read::{ReadGuard, ReadWaiter};
+use crate::actor::run::Actor;
+use crate::actor::shared::count;
+use crate::applier::{ApplyEntry, ApplyWork};
+use crate::core::{Applying, Committed, Fetch, LogPersist, Output, Reply, Role};
+
+impl Actor {
+    pub(crate) fn dispatch(&mut self, output: Output) {
+        let Output { persist, messages, apply, replies, reads, fetches, role, snapshot_wanted, evidence } =
+            output;
+        self.persist(persist);
+        for message in messages {
+            self.send(message);
+        }
+        for applying in apply {
+            self.apply(applying);
+        }
+        for (ticket, reply) in replies {
+            match reply {
+                Reply::Done => self.pending.done(ticket),
+                Reply::Failed(error) => {
+                    if !self.reads.fail(ticket, &error) {
+                        self.pending.fail(ticket, error);
+                    }
+                }
+            }
+        }
+        for (ticket, index) in reads {
+            self.reads.confirm(ticket, index);
+        }
+        for fetch in fetches {
+            self.fetch(fetch);
+        }
+        if let Some(role) = role {
+            self.note_role(role);
+        }
+        if let Some(wanted) = snapshot_wanted {
+            self.publish_if_wanted(wanted);
+        }
+        if let Some(evidence) = evidence {
+            self.quarantine(&Failure::Evidence(evidence));
+        }
+    }
+
+    fn persist(&mut self, persist: Vec<LogPersist>) {
+        if let Some(last) = persist.last() {
+            self.timers.handed_ready = last.ready;
+            self.timers.proof_at = None;
+            self.log.persist(persist);
+        }
+    }
+
+    fn send(&mut self, message: RaftMessage) {
+        let to = message.to;
+        let described = self.core.0.descriptor().replica(to).map(|replica| replica.node);
+        let Some(node) = described.or_else(|| self.addresses.get(&to).copied()) else {
+            return count(&self.shared.counters.messages_refused);
+        };
+        if message.kind == RaftMessageKind::Snapshot {
+            self.send_snapshot(node, message);
+        } else {
+            self.deps.outbound.send(node, message);
+        }
+    }
+
+    /// Hands committed work to the applier, with who waits for it.
+    fn apply(&mut self, applying: Applying) {
+        match applying {
+            Applying::Entries(committed) => {
+                let mut work = Vec::with_capacity(committed.len());
+                for Committed { entry, ticket, conf } in committed {
+                    let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
+                    self.publisher.note_entry(entry.payload.len() as u64);
+                    work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
+                }
+                self.applier.push(work);
+            }
+            Applying::Restore { token, label } => {
+                self.publisher.note_installed(token);
+                self.applier.push([ApplyWork::Restore { token, label }]);
+            }
+        }
+    }
+
+    /// Reads old entries on a worker, never on the actor.
+    fn fetch(&self, fetch: Fetch) {
+        let (reader, events) = (Arc::clone(&self.log_reader), self.events.clone());
+        let group = self.shared.group;
+        let job = move || {
+            let entries = reader.entries(fetch.low, fetch.high, fetch.bytes_max);
+            if let Err(error) = &entries {
+                tracing::warn!(%group, low = %fetch.low, high = %fetch.high, %error, "cannot read the log");
+            }
+            drop(events.send(Event::Fetched { fetch, entries: entries.ok() }));
+        };
+        if self.deps.workers.read.submit(group.get(), Box::new(job)).is_err() {
+            drop(self.events.send(Event::Failed(Failure::WorkersStopped)));
+        }
+    }
+
+    fn note_role(&mut self, role: Role) {
+        let before = self.shared.role.send_replace(role);
+        if role.leader.is_some() && role.leader != before.leader {
+            self.shared.stats.raft.leader_changes.increment();
+        }
+        self.note_status();
+    }
+
+    /// Serves the reads whose index the state has reached: callers of a guard at once, all closures in one job.
+    pub(crate) fn serve_reads(&mut self) {
+        let applied: Index = *self.shared.applied.borrow();
+        let ready = self.reads.take_ready(applied);
+        let Some(reader) = self.shared.reader().filter(|_| !ready.is_empty()) else { return };
+        let guard = ReadGuard::new(reader, applied);
+        let mut works = Vec::new();
+        for waiter in ready {
+            match waiter {
+                ReadWaiter::Guard(reply) => drop(reply.send(Ok(guard.clone()))),
+                ReadWaiter::Work(work) if work.is_abandoned() => {}
+                ReadWaiter::Work(work) => works.push(work),
+            }
+        }
+        if works.is_empty() {
+            return;
+        }
+        let job = move || {
+            for work in works {
+                // A caller's closure may panic; the reads beside it must not suffer. Its caller sees its own end.
+                let run = std::panic::AssertUnwindSafe(|| work.run(guard.reader()));
+                drop(std::panic::catch_unwind(run));
+            }
+        };
+        // Reads of one group may run side by side: each batch takes a key of its own. If the pool has stopped, the
+        // callers see their channels dropped.
+        let key = self.pending.ticket().0;
+        let _ = self.deps.workers.read.submit(key, Box::new(job));
+    }
+}

@@ -1,0 +1,71 @@
+//! How a group ends: stopped, or quarantined.
+
+use std::sync::Arc;
+
+use crate::actor::quarantine::Failure;
+use crate::actor::run::Actor;
+use crate::actor::status::Lifecycle;
+use crate::core::Role;
+use crate::error::Error;
+
+/// How the actor's loop ends.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// It was asked to; `clean` if everything was finished in time.
+    Stopped { clean: bool },
+    /// A failure of its own; the reason is in its lifecycle.
+    Quarantined,
+}
+
+impl Actor {
+    /// Takes the group out of service with its first failure. Its files are left as they are.
+    pub(crate) fn quarantine(&mut self, failure: &Failure) {
+        if matches!(self.ending, Some(Ending::Quarantined)) {
+            return;
+        }
+        tracing::error!(group = %self.shared.group, error = %failure, "group quarantined");
+        self.shared.set_lifecycle(Lifecycle::Quarantined(Arc::from(failure.to_string())));
+        self.ending = Some(Ending::Quarantined);
+    }
+
+    /// A graceful stop ends once this replica neither leads others nor owes anyone an answer.
+    pub(crate) fn check_drained(&mut self) {
+        if self.stopping.is_none() || self.ending.is_some() {
+            return;
+        }
+        let core = &self.core.0;
+        let leads_others = core.role().is_leader && core.conf_state().voters.len() > 1;
+        let is_applied = core.status().applied == core.status().handed;
+        let is_durable = self.timers.durable_ready == self.timers.handed_ready;
+        if !leads_others && self.pending.is_empty() && self.reads.is_empty() && is_applied && is_durable {
+            self.ending = Some(Ending::Stopped { clean: true });
+        }
+    }
+
+    /// Answers everyone, waits for the workers and closes the files.
+    pub(crate) async fn end(self, ending: Ending) {
+        let Self { shared, core, mut mailbox, log, applier, mut tasks, mut pending, mut reads, .. } = self;
+        let clean = matches!(ending, Ending::Stopped { clean: true });
+        if let Ending::Stopped { .. } = ending {
+            shared.set_lifecycle(Lifecycle::Stopping);
+        }
+        let role = Role { is_leader: false, is_serving: false, leader: None, ..core.0.role() };
+        drop(core);
+        shared.role.send_replace(role);
+        pending.fail_all(&shared.unanswered(true));
+        reads.fail_all(&shared.unanswered(false));
+        mailbox.requests.close();
+        while let Ok(queued) = mailbox.requests.try_recv() {
+            let error = shared.check_running().err().unwrap_or(Error::Stopped { group: shared.group });
+            queued.request.fail(error);
+        }
+        tasks.shutdown().await;
+        // Whatever was handed to the workers is answered before this returns: a restart finds quiet files.
+        applier.close(clean).await;
+        log.close(clean).await;
+        shared.set_lifecycle(Lifecycle::Stopped);
+        for done in self.stopping.into_iter().flat_map(|stopping| stopping.done) {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! From an opened replica to a running actor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use quorate_storage::log::LogStore;
+use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, SpoolLimits};
+use quorate_storage::state::{AppliedRecord, StateMachine};
+use quorate_storage::{Entry, Incarnation, NodeId, ReplicaId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::actor::budget::Budget;
+use crate::actor::handle::{GroupHandle, Inner};
+use crate::actor::mailbox::{Event, Mailbox};
+use crate::actor::pending::Pending;
+use crate::actor::publish::Publisher;
+use crate::actor::reads::Reads;
+use crate::actor::run::{Actor, Core, Timers};
+use crate::actor::shared::Shared;
+use crate::actor::snapshot_receive::{ReceiverIdentity, SnapshotReceiver};
+use crate::actor::spec::{GroupDeps, StartSpec};
+use crate::actor::start::StartError;
+use crate::actor::status::{GroupStatus, Lifecycle};
+use crate::applier::{Applier, ApplierParts};
+use crate::core::{Group, Input, Role, Start};
+use crate::log_writer::LogWriter;
+
+/// Everything that was found on disk, after the cold-start gate.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) replica: ReplicaId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) log: Box<dyn LogStore>,
+    pub(crate) machine: Box<dyn StateMachine>,
+    /// What the state machine holds: the floor.
+    pub(crate) record: AppliedRecord,
+    pub(crate) snapshots: SnapshotDir,
+    /// Usable ones, oldest first.
+    pub(crate) tokens: Vec<SnapshotToken>,
+    pub(crate) newest: Option<(SnapshotToken, Box<SnapshotLabel>)>,
+    /// The last entries of the log.
+    pub(crate) tail: Vec<Entry>,
+    /// Where the group's replicas live, as far as the descriptor at the floor does not say.
+    pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
+}
+
+/// Starts the core and spawns the actor.
+pub(crate) fn launch(
+    deps: Arc<GroupDeps>,
+    spec: StartSpec,
+    opened: Opened,
+) -> Result<GroupHandle, StartError> {
+    // A stream for each start: proposal ids of two starts must never be equal.
+    let rng = deps.rng.stream(deps.rng.next_u64());
+    let core = open_core(&spec, &opened, rng.next_u64())?;
+    let shared = shared(&deps, &spec, &opened, core.role());
+    let (event_sender, events) = mpsc::unbounded_channel();
+    let (request_sender, requests) = mpsc::unbounded_channel();
+    let receiver = receiver(&deps, &spec, &opened);
+    let handle = GroupHandle::new(Inner {
+        shared: Arc::clone(&shared),
+        requests: request_sender,
+        events: event_sender.clone(),
+        machines: Arc::clone(&deps.machines),
+        receiver: Some(Arc::clone(&receiver)),
+        command_bytes_max: spec.config.command_bytes_max,
+        backlog_bytes_max: spec.config.backlog_bytes_max,
+        stream: rng.next_u64(),
+        sequence: AtomicU64::new(0),
+    });
+
+    let Opened { replica, log, machine, record, snapshots, tokens, addresses, .. } = opened;
+    let log_reader = log.reader();
+    let log = LogWriter::new(
+        log,
+        Arc::clone(&shared),
+        Arc::clone(&deps.workers.log),
+        Arc::clone(&deps.clock),
+        event_sender.clone(),
+    );
+    let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
+    let mut publisher = Publisher::new(spec.config.snapshots.clone(), snapshots, tokens);
+    publisher.note_floor(record.applied.index);
+    let actor = Actor {
+        applier: Applier::new(machine, record, parts),
+        replica,
+        core: Core(Box::new(core)),
+        mailbox: Mailbox { events, requests },
+        events: event_sender,
+        log,
+        log_reader,
+        receiver,
+        publisher,
+        pending: Pending::default(),
+        reads: Reads::default(),
+        addresses,
+        tasks: JoinSet::new(),
+        timers: Timers::new(spec.config.tick, rng.as_ref()),
+        inputs: if spec.campaigns_at_once { vec![Input::Campaign] } else { Vec::new() },
+        ending: None,
+        stopping: None,
+        config: spec.config,
+        shared,
+        rng,
+        deps,
+    };
+    tokio::spawn(actor.run());
+    Ok(handle)
+}
+
+fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, StartError> {
+    let recovered = opened.log.recovered();
+    Group::open(Start {
+        descriptor: opened.record.descriptor.clone(),
+        replica: opened.replica,
+        incarnation: opened.incarnation,
+        conf_state: opened.record.conf_state.clone(),
+        hard_state: recovered.hard_state,
+        skeleton: recovered.skeleton.clone(),
+        floor: opened.record.applied,
+        tail: opened.tail.clone(),
+        snapshot: opened.newest.clone(),
+        seed,
+        config: spec.config.core,
+    })
+    .map_err(|refused| StartError::Core { group: spec.group, refused })
+}
+
+fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {
+    let recovered = opened.log.recovered();
+    let status = GroupStatus {
+        group: spec.group,
+        replica: opened.replica,
+        incarnation: opened.incarnation,
+        node: deps.node,
+        lifecycle: Lifecycle::Running,
+        role,
+        first: recovered.skeleton.first(),
+        applied: opened.record.applied.index,
+        commit: recovered.hard_state.commit.max(opened.record.applied.index),
+        last: recovered.skeleton.last,
+        peers: Vec::new(),
+        snapshot: opened.tokens.last().map(|token| token.id),
+        descriptor: Arc::new(opened.record.descriptor.clone()),
+        is_log_stalled: false,
+    };
+    let budget = || Budget::new(spec.config.mailbox_inputs_max, spec.config.mailbox_bytes_max);
+    Shared::new(status, (budget(), budget()), Arc::clone(&spec.stats))
+}
+
+fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {
+    let uid = opened.record.descriptor.uid;
+    let identity = ReceiverIdentity { group: spec.group, uid, incarnation: opened.incarnation };
+    let limits = SpoolLimits {
+        file_bytes_max: spec.config.snapshots.file_bytes_max,
+        reserve_bytes: spec.config.snapshots.reserve_bytes,
+    };
+    SnapshotReceiver::new(identity, opened.snapshots.clone(), limits, Arc::clone(&deps.workers.background))
+}
+
+fn applier_parts(
+    deps: &GroupDeps,
+    spec: &StartSpec,
+    shared: &Arc<Shared>,
+    snapshots: &SnapshotDir,
+    events: mpsc::UnboundedSender<Event>,
+) -> ApplierParts {
+    let snapshots = snapshots.clone();
+    ApplierParts {
+        shared: Arc::clone(shared),
+        workers: Arc::clone(&deps.workers.apply),
+        events,
+        open_snapshot: Arc::new(move |token| Ok(Box::new(snapshots.reader(*token)?))),
+        listener: spec.listener.clone(),
+        bytes_max: spec.config.apply_bytes_max,
+        entries_max: spec.config.apply_entries_max,
+    }
+}

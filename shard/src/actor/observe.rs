@@ -1,0 +1,66 @@
+//! What the actor looks at once a tick: its status and its disk.
+
+use std::time::Duration;
+
+use quorate_storage::ReplicaId;
+use quorate_telemetry::stats::GroupState;
+
+use crate::actor::ending::Ending;
+use crate::actor::run::Actor;
+use crate::core::Role;
+
+/// A log write that takes longer than this many election timeouts hangs.
+const STALL_ELECTIONS: u32 = 2;
+
+impl Actor {
+    pub(crate) fn note_status(&self) {
+        let core = self.core.0.status();
+        let descriptor = self.core.0.descriptor();
+        let stats = &self.shared.stats;
+        stats.raft.term.set(core.role.term.get());
+        stats.raft.leader.set(core.role.leader.map_or(0, ReplicaId::get));
+        stats.raft.commit.set(core.commit.get());
+        stats.raft.first.set(core.first.get());
+        stats.raft.last.set(core.last.get());
+        stats.requests.pending_proposals.set(self.pending.len() as u64);
+        if !matches!(self.ending, Some(Ending::Quarantined)) {
+            stats.set_state(self.state(core.role));
+        }
+        self.shared.update_status(|status| {
+            status.role = core.role;
+            status.first = core.first;
+            status.last = core.last;
+            status.commit = core.commit;
+            status.peers = core.peers;
+            status.snapshot = self.publisher.newest().map(|token| token.id);
+            if *status.descriptor != *descriptor {
+                status.descriptor = std::sync::Arc::new(descriptor.clone());
+            }
+        });
+    }
+
+    fn state(&self, role: Role) -> GroupState {
+        let is_voter = self.core.0.conf_state().voters.contains(&self.replica);
+        match role.leader {
+            _ if role.is_leader => GroupState::Leader,
+            None => GroupState::NoLeader,
+            Some(_) if is_voter => GroupState::Follower,
+            Some(_) => GroupState::Learner,
+        }
+    }
+
+    /// A disk that hangs answers nothing; a leader on it gives its office away if it can (DESIGN 4).
+    pub(crate) fn check_log_stall(&mut self) {
+        let patience: Duration = self.config.tick * self.config.core.election_ticks_max * STALL_ELECTIONS;
+        let is_stalled = self.log.in_flight_for() > patience;
+        if is_stalled && !self.timers.is_stall_handled {
+            self.timers.is_stall_handled = true;
+            tracing::warn!(group = %self.shared.group, "a log write hangs");
+            self.hand_over();
+        }
+        if !is_stalled {
+            self.timers.is_stall_handled = false;
+        }
+        self.shared.update_status(|status| status.is_log_stalled = is_stalled);
+    }
+}

@@ -1,0 +1,63 @@
+//! One group's failure stays one group's failure, and nothing is claimed that is not so.
+
+use quorate_storage::Index;
+
+use super::node::{cluster, config, leader, put_anyhow};
+use crate::actor::{Lifecycle, ReadLevel};
+use crate::error::Error;
+
+#[tokio::test(start_paused = true)]
+async fn a_state_machine_that_panics_quarantines_only_its_group() {
+    let (_network, nodes) = cluster(1, &config()).await;
+    let (_other_network, others) = cluster(1, &config()).await;
+    nodes[0].serves().await;
+    others[0].serves().await;
+    let error = nodes[0].put("panic=1").await.unwrap_err();
+    let Error::Quarantined { reason, maybe_committed: true, .. } = &error else { panic!("{error:?}") };
+    assert!(reason.contains("panic in the applier"), "{reason}");
+    let refused = nodes[0].put("a=1").await.unwrap_err();
+    assert!(matches!(refused, Error::Quarantined { maybe_committed: false, .. }));
+    assert!(nodes[0].get("a", ReadLevel::Local).await.is_err());
+    assert!(matches!(nodes[0].handle.status().lifecycle, Lifecycle::Quarantined(_)));
+    others[0].put("a=1").await.unwrap();
+    assert_eq!(others[0].get("a", ReadLevel::Linearizable).await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_machine_that_fails_halts_before_anything_later() {
+    let (_network, nodes) = cluster(1, &config()).await;
+    nodes[0].serves().await;
+    let before = nodes[0].put("a=1").await.unwrap();
+    assert!(nodes[0].put("fail=1").await.unwrap_err().is_maybe_committed());
+    assert_eq!(nodes[0].handle.status().applied, before.id.index);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_sync_quarantines_and_nothing_is_acknowledged_after_it() {
+    let (_network, nodes) = cluster(3, &config()).await;
+    let applied = put_anyhow(&nodes, "a=1").await;
+    let old = leader(&nodes).await;
+    old.disk.fail_sync(1);
+    let error = old.put("b=1").await.unwrap_err();
+    assert!(matches!(error, Error::Quarantined { .. } | Error::Indeterminate { .. }), "{error:?}");
+    let rest: Vec<_> = nodes
+        .into_iter()
+        .filter(|node| matches!(node.handle.status().lifecycle, Lifecycle::Running))
+        .collect();
+    assert_eq!(rest.len(), 2);
+    let later = put_anyhow(&rest, "c=1").await;
+    assert!(later.id.index > applied.id.index);
+    assert_eq!(leader(&rest).await.get("a", ReadLevel::Linearizable).await.unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_voter_whose_sync_fails_never_acknowledges() {
+    let (_network, nodes) = cluster(1, &config()).await;
+    nodes[0].serves().await;
+    nodes[0].put("a=1").await.unwrap();
+    nodes[0].disk.fail_sync(1);
+    let error = nodes[0].put("b=1").await.unwrap_err();
+    let Error::Quarantined { reason, .. } = error else { panic!("{error:?}") };
+    assert!(reason.contains("log write failed"), "{reason}");
+    assert!(nodes[0].handle.status().applied <= Index(3));
+}

@@ -1,0 +1,274 @@
+//! Nodes of a cluster in one process, their network, and how they are started, cut off and killed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quorate_storage::disk::SimDisk;
+use quorate_storage::identity::FileOwner;
+use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
+use quorate_storage::{
+    ConfEpoch, ConfState, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
+    RangeEpoch, ReplicaDescriptor, ReplicaId,
+};
+use quorate_telemetry::{BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, Workers};
+use quorate_transport::net::BoxFuture;
+use quorate_transport::{RaftMessage, RequestError, RequestKind};
+
+use super::machine::MapMachines;
+use crate::actor::{
+    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
+    SNAPSHOT_CHUNK, StartError, StartSpec, StateMachineFactory, create_group, start_group,
+};
+use crate::error::{Error, Result};
+
+pub(super) const GROUP: GroupId = GroupId(7);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+const UID: GroupUid = GroupUid([9; 16]);
+const EPOCH: RangeEpoch = RangeEpoch(1);
+const DIR: &str = "/data/groups/7";
+
+/// Carries messages between the groups of one process.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Network(Arc<Mutex<Links>>);
+
+#[derive(Debug, Default)]
+struct Links {
+    handles: BTreeMap<NodeId, GroupHandle>,
+    cut: BTreeSet<NodeId>,
+}
+
+#[derive(Debug)]
+struct Port {
+    node: NodeId,
+    network: Network,
+}
+
+impl Network {
+    /// Nothing passes to or from `node`.
+    pub(super) fn cut(&self, node: u64) {
+        self.0.lock().cut.insert(NodeId(node));
+    }
+
+    pub(super) fn heal(&self, node: u64) {
+        self.0.lock().cut.remove(&NodeId(node));
+    }
+
+    fn handle(&self, from: NodeId, to: NodeId) -> Option<GroupHandle> {
+        let links = self.0.lock();
+        let is_cut = links.cut.contains(&from) || links.cut.contains(&to);
+        links.handles.get(&to).filter(|_| !is_cut).cloned()
+    }
+}
+
+impl Outbound for Port {
+    fn send(&self, node: NodeId, message: RaftMessage) {
+        if let Some(handle) = self.network.handle(self.node, node) {
+            handle.step(self.node, vec![message]);
+        }
+    }
+
+    fn request(
+        &self,
+        node: NodeId,
+        kind: RequestKind,
+        body: Bytes,
+        _deadline: Duration,
+    ) -> BoxFuture<'static, std::result::Result<Bytes, RequestError>> {
+        assert_eq!(kind, SNAPSHOT_CHUNK);
+        let handle = self.network.handle(self.node, node);
+        Box::pin(async move {
+            match handle {
+                Some(handle) => Ok(handle.receive_snapshot(body).await),
+                None => Err(RequestError::Unreachable(node)),
+            }
+        })
+    }
+}
+
+/// One replica and everything of it that survives a restart.
+#[derive(Debug)]
+pub(super) struct TestNode {
+    pub(super) id: u64,
+    pub(super) handle: GroupHandle,
+    pub(super) config: GroupConfig,
+    pub(super) disk: SimDisk,
+    pub(super) machines: Arc<dyn StateMachineFactory>,
+    network: Network,
+    starts: u64,
+}
+
+pub(super) fn config() -> GroupConfig {
+    GroupConfig::default()
+}
+
+/// The replicas 1 to `count` of a new group.
+pub(super) async fn cluster(count: u64, config: &GroupConfig) -> (Network, Vec<TestNode>) {
+    let network = Network::default();
+    let mut nodes = Vec::new();
+    for id in 1..=count {
+        let voters = ConfState::of_voters((1..=count).map(ReplicaId).collect());
+        nodes.push(TestNode::made(id, count, Birth::Founding(voters), (config, &network)).await);
+    }
+    (network, nodes)
+}
+
+pub(super) fn descriptor(count: u64) -> GroupDescriptor {
+    let replica =
+        |id| ReplicaDescriptor { replica: ReplicaId(id), node: NodeId(id), incarnation: incarnation(id) };
+    GroupDescriptor {
+        group: GROUP,
+        uid: UID,
+        range: KeyRange::all(),
+        range_epoch: EPOCH,
+        conf_epoch: ConfEpoch(1),
+        replicas: (1..=count).map(replica).collect(),
+    }
+}
+
+pub(super) fn incarnation(id: u64) -> Incarnation {
+    Incarnation(u128::from(id).to_le_bytes())
+}
+
+impl TestNode {
+    /// A replica that joins a group of `count`.
+    pub(super) async fn joining(id: u64, count: u64, config: &GroupConfig, network: &Network) -> Self {
+        Self::made(id, count, Birth::Joining, (config, network)).await
+    }
+
+    async fn made(id: u64, count: u64, birth: Birth, (config, network): (&GroupConfig, &Network)) -> Self {
+        let disk = SimDisk::new();
+        let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
+        let deps = deps(id, 0, &disk, network, Arc::clone(&machines));
+        let spec = CreateSpec {
+            descriptor: descriptor(count),
+            replica: ReplicaId(id),
+            incarnation: incarnation(id),
+            dir: PathBuf::from(DIR),
+            birth,
+        };
+        create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
+        create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
+        let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config) };
+        let handle = start_group(deps, spec).await.unwrap();
+        network.0.lock().handles.insert(NodeId(id), handle.clone());
+        let (config, network) = (config.clone(), network.clone());
+        Self { id, handle, config, disk, machines, network, starts: 1 }
+    }
+
+    /// Starts again, after the handle was stopped.
+    pub(super) async fn restart(&mut self) {
+        self.handle = self.try_restart().await.unwrap();
+        self.network.0.lock().handles.insert(NodeId(self.id), self.handle.clone());
+    }
+
+    pub(super) async fn try_restart(&mut self) -> std::result::Result<GroupHandle, StartError> {
+        self.starts += 1;
+        let deps = deps(self.id, self.starts, &self.disk, &self.network, Arc::clone(&self.machines));
+        start_group(deps, start_spec(&self.config)).await
+    }
+
+    /// What a start would find in the log.
+    pub(super) fn log(&self) -> LogState {
+        let owner = FileOwner { group: UID, replica: ReplicaId(self.id), incarnation: incarnation(self.id) };
+        let place = LogPlace {
+            disk: Arc::new(self.disk.clone()),
+            dir: PathBuf::from(DIR).join("wal"),
+            owner,
+            rng: Arc::new(SeededRng::new(99)),
+        };
+        SegmentedLog::open(place, LogConfig::default()).unwrap().recovered().clone()
+    }
+
+    /// As a crash of the process would: nothing is finished but the disk writes in flight.
+    pub(super) async fn kill(&self) {
+        self.network.0.lock().handles.remove(&NodeId(self.id));
+        self.handle.stop(crate::actor::StopMode::Now).await;
+    }
+
+    pub(super) async fn put(&self, command: &str) -> Result<Applied> {
+        self.handle.propose(Bytes::copy_from_slice(command.as_bytes()), EPOCH, DEADLINE).await
+    }
+
+    pub(super) async fn get(&self, key: &str, level: ReadLevel) -> Result<String> {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let value = self.handle.read_with(level, DEADLINE, move |state| state.query(&key)).await?;
+        Ok(String::from_utf8(value.unwrap().to_vec()).unwrap())
+    }
+
+    /// Waits until this replica takes proposals.
+    pub(super) async fn serves(&self) {
+        self.handle.watch_role().wait_for(|role| role.is_serving).await.unwrap();
+    }
+
+    /// Waits until this replica has applied everything up to `index`.
+    pub(super) async fn applies(&self, index: Index) {
+        self.handle.watch_applied().wait_for(|applied| *applied >= index).await.unwrap();
+    }
+}
+
+fn start_spec(config: &GroupConfig) -> StartSpec {
+    StartSpec {
+        group: GROUP,
+        dir: PathBuf::from(DIR),
+        config: config.clone(),
+        campaigns_at_once: false,
+        stats: Arc::default(),
+        listener: None,
+    }
+}
+
+fn deps(
+    id: u64,
+    start: u64,
+    disk: &SimDisk,
+    network: &Network,
+    machines: Arc<dyn StateMachineFactory>,
+) -> Arc<GroupDeps> {
+    let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(id * 1_000 + start));
+    let workers = |label| -> Arc<dyn Workers> {
+        let threads = NonZeroUsize::new(2).unwrap();
+        let config = SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) };
+        Arc::new(SimWorkers::new(rng.stream(label), config))
+    };
+    Arc::new(GroupDeps {
+        node: NodeId(id),
+        clock: Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        rng: Arc::clone(&rng),
+        disk: Arc::new(disk.clone()),
+        workers: GroupWorkers {
+            log: workers(1),
+            apply: workers(2),
+            read: workers(3),
+            background: workers(4),
+        },
+        outbound: Arc::new(Port { node: NodeId(id), network: network.clone() }),
+        machines,
+    })
+}
+
+/// The first of `nodes` that takes proposals.
+pub(super) async fn leader(nodes: &[TestNode]) -> &TestNode {
+    loop {
+        let mut roles: Vec<_> = nodes.iter().map(|node| node.handle.watch_role()).collect();
+        if let Some(at) = roles.iter_mut().position(|role| role.borrow_and_update().is_serving) {
+            return &nodes[at];
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Tries until `command` is applied by whoever leads; for commands that may be applied twice.
+pub(super) async fn put_anyhow(nodes: &[TestNode], command: &str) -> Applied {
+    loop {
+        match leader(nodes).await.put(command).await {
+            Ok(applied) => return applied,
+            Err(Error::Invalid(error)) => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

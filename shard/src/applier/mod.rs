@@ -1,0 +1,377 @@
+//! The applier of a group: a queue of committed work, and at most one job that works it off.
+//!
+//! It owns the state machine. Each job applies one batch of whole entries with one call of
+//! [`StateMachine::apply`], answers the proposals in it straight from the worker, and reports the applied index. An
+//! error or a panic of the state machine halts it for good; after a panic the state machine is leaked, because
+//! nothing is known of it any more.
+
+mod batch;
+mod queue;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
+use quorate_storage::state::{AppliedRecord, StateMachine, StateView};
+use quorate_storage::{Entry, GroupDescriptor, Index};
+use quorate_telemetry::Workers;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::actor::mailbox::{Applied, Event, ProposalReply};
+use crate::actor::quarantine::Failure;
+use crate::actor::shared::{Shared, add};
+use crate::actor::{AppliedListener, Lifecycle};
+use crate::applier::batch::Batch;
+use crate::applier::queue::{Queue, Taken};
+use crate::core::AppliedConf;
+use crate::error::{Error, Result};
+
+/// Opens the file of an installed snapshot.
+pub(crate) type OpenSnapshot =
+    Arc<dyn Fn(&SnapshotToken) -> quorate_storage::Result<Box<dyn SnapshotSource>> + Send + Sync>;
+
+/// What an applier is made of.
+pub(crate) struct ApplierParts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) workers: Arc<dyn Workers>,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) open_snapshot: OpenSnapshot,
+    pub(crate) listener: Option<Arc<dyn AppliedListener>>,
+    pub(crate) bytes_max: u64,
+    pub(crate) entries_max: usize,
+}
+
+/// A group's applier. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Applier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: ApplierParts,
+    queue: Mutex<Queue>,
+    /// Only ever locked by the one job; gone once closed or halted.
+    state: Mutex<Option<State>>,
+}
+
+/// The state machine and what it holds. Invariant: `record` is what the last apply was given.
+struct State {
+    machine: Box<dyn StateMachine>,
+    record: AppliedRecord,
+}
+
+/// One thing to do to the state machine, in order.
+pub(crate) enum ApplyWork {
+    Entry(ApplyEntry),
+    Restore {
+        token: SnapshotToken,
+        label: Box<SnapshotLabel>,
+    },
+    /// Tells the listener what the state was opened with.
+    Announce,
+    /// A consistent view of the state, and the durable record of its index once it stands.
+    View {
+        reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
+    },
+    PersistApplied {
+        index: Index,
+        reply: oneshot::Sender<quorate_storage::Result<()>>,
+    },
+    Close {
+        checkpoints: bool,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A committed entry and who waits for it.
+pub(crate) struct ApplyEntry {
+    pub(crate) entry: Entry,
+    pub(crate) conf: Option<Box<AppliedConf>>,
+    pub(crate) reply: Option<EntryReply>,
+}
+
+/// Who waits for an entry.
+#[derive(Debug)]
+pub(crate) enum EntryReply {
+    Proposal(ProposalReply),
+    ConfChange(oneshot::Sender<Result<GroupDescriptor>>),
+}
+
+impl fmt::Debug for Applier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applier").field("group", &self.inner.parts.shared.group).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ApplyWork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(entry) => write!(f, "Entry({})", entry.entry.index),
+            Self::Restore { token, .. } => write!(f, "Restore({})", token.id.index),
+            Self::Announce => f.write_str("Announce"),
+            Self::View { .. } => f.write_str("View"),
+            Self::PersistApplied { index, .. } => write!(f, "PersistApplied({index})"),
+            Self::Close { .. } => f.write_str("Close"),
+        }
+    }
+}
+
+impl EntryReply {
+    pub(crate) fn fail(self, error: Error) {
+        match self {
+            Self::Proposal(reply) => drop(reply.send(Err(error))),
+            Self::ConfChange(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+impl Applier {
+    pub(crate) fn new(machine: Box<dyn StateMachine>, record: AppliedRecord, parts: ApplierParts) -> Self {
+        parts.shared.set_reader(machine.reader());
+        let state = Mutex::new(Some(State { machine, record }));
+        let applier = Self { inner: Arc::new(Inner { parts, queue: Mutex::default(), state }) };
+        applier.push([ApplyWork::Announce]);
+        applier
+    }
+
+    /// Queues committed work; [`Event::Applied`] follows each batch. Never blocks.
+    pub(crate) fn push(&self, work: impl IntoIterator<Item = ApplyWork>) {
+        let (starts, bytes) = self.inner.queue.lock().push(work);
+        add(&self.inner.parts.shared.backlog, bytes);
+        if starts {
+            self.inner.submit();
+        }
+    }
+
+    /// Waits for the job in flight and drops the state machine; with `checkpoints` everything queued is applied, and
+    /// the state made durable and marked clean, first.
+    pub(crate) async fn close(&self, checkpoints: bool) {
+        let (done, closed) = oneshot::channel();
+        if !checkpoints {
+            let forgotten = self.inner.queue.lock().clear();
+            self.inner.fail_all(forgotten);
+        }
+        self.push([ApplyWork::Close { checkpoints, done }]);
+        // Unanswered: the applier has halted before, or its pool is gone. Closed as well.
+        drop(closed.await);
+    }
+}
+
+impl Inner {
+    fn submit(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        let key = self.parts.shared.group.get();
+        if self.parts.workers.submit(key, Box::new(move || inner.run())).is_err() {
+            self.halt(Failure::WorkersStopped, Vec::new());
+        }
+    }
+
+    /// One job: one batch.
+    fn run(self: &Arc<Self>) {
+        let taken = self.queue.lock().take(self.parts.bytes_max, self.parts.entries_max);
+        self.carry_out(taken);
+        if self.queue.lock().next_round() {
+            self.submit();
+        }
+    }
+
+    fn carry_out(&self, taken: Taken) {
+        let mut slot = self.state.lock();
+        let Some(mut state) = slot.take() else {
+            drop(slot);
+            return self.fail_all(taken.work);
+        };
+        self.parts.shared.backlog.fetch_sub(taken.bytes, std::sync::atomic::Ordering::Relaxed);
+        // Replies stay outside of what may unwind: their callers are told what happened.
+        let mut replies = Vec::new();
+        let stage = AssertUnwindSafe(|| self.advance(&mut state, taken.work, &mut replies));
+        match catch_unwind(stage) {
+            Ok(Ok(Next::Goes)) => *slot = Some(state),
+            Ok(Ok(Next::Closed(done))) => {
+                self.queue.lock().latch();
+                drop(state);
+                let _ = done.send(());
+            }
+            Ok(Err(failure)) => {
+                drop(slot);
+                self.halt(failure, replies);
+            }
+            Err(panic) => {
+                std::mem::forget(state);
+                drop(slot);
+                self.halt(Failure::panic("applier", panic.as_ref()), replies);
+            }
+        }
+    }
+
+    fn advance(
+        &self,
+        state: &mut State,
+        work: Vec<ApplyWork>,
+        replies: &mut Vec<EntryReply>,
+    ) -> Result<Next, Failure> {
+        let mut entries = Vec::with_capacity(work.len());
+        for item in work {
+            match item {
+                ApplyWork::Entry(entry) => entries.push(entry),
+                other => {
+                    debug_assert!(entries.is_empty(), "a batch holds entries or one other work");
+                    return self.do_other(state, other);
+                }
+            }
+        }
+        self.apply(state, entries, replies)?;
+        Ok(Next::Goes)
+    }
+
+    fn apply(
+        &self,
+        state: &mut State,
+        entries: Vec<ApplyEntry>,
+        waiting: &mut Vec<EntryReply>,
+    ) -> Result<(), Failure> {
+        let stats = &self.parts.shared.stats.apply;
+        let batch = match Batch::build(entries, &mut state.record) {
+            Ok(batch) => batch,
+            Err(halted) => {
+                waiting.extend(halted.replies);
+                return Err(halted.failure);
+            }
+        };
+        stats.duplicates_dropped.add(batch.duplicates);
+        if batch.entries == 0 {
+            return Ok(());
+        }
+        let through = state.record.applied.index;
+        let Batch { commands, answers, entries, .. } = batch;
+        let mut answers = PendingAnswers { answers, waiting };
+        let outputs = state
+            .machine
+            .apply(&commands, &state.record)
+            .map_err(|cause| Failure::Apply { through, cause })?;
+        assert_eq!(outputs.len(), commands.len(), "a state machine answers every command");
+        stats.batches.increment();
+        stats.entries.add(entries);
+        self.publish(through);
+        answers.send(&outputs);
+        self.report(through);
+        Ok(())
+    }
+
+    fn do_other(&self, state: &mut State, work: ApplyWork) -> Result<Next, Failure> {
+        match work {
+            ApplyWork::Entry(_) => unreachable!("entries are applied in batches"),
+            ApplyWork::Restore { token, label } => self.restore(state, &token, *label)?,
+            ApplyWork::Announce => self.publish(state.record.applied.index),
+            ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
+            ApplyWork::PersistApplied { index, reply } => {
+                let result = match state.machine.as_applied_index_writer() {
+                    Some(writer) => writer.persist_applied(index),
+                    None => Ok(()),
+                };
+                drop(reply.send(result));
+            }
+            ApplyWork::Close { checkpoints, done } => {
+                if checkpoints {
+                    let through = state.record.applied.index;
+                    state.machine.close().map_err(|cause| Failure::Apply { through, cause })?;
+                }
+                return Ok(Next::Closed(done));
+            }
+        }
+        Ok(Next::Goes)
+    }
+
+    /// Replaces the state by an installed snapshot's (DESIGN 9: queued behind the applies in flight).
+    fn restore(&self, state: &mut State, token: &SnapshotToken, label: SnapshotLabel) -> Result<(), Failure> {
+        let index = token.id.index;
+        if index <= state.record.applied.index {
+            self.parts.shared.stats.apply.duplicates_dropped.increment();
+            self.report(state.record.applied.index);
+            return Ok(());
+        }
+        let record = AppliedRecord { incarnation: state.record.incarnation, ..label.record };
+        let failed = |cause| Failure::Restore { index, cause };
+        let mut source = (self.parts.open_snapshot)(token).map_err(failed)?;
+        state.machine.restore(source.as_mut(), &record).map_err(failed)?;
+        state.record = record;
+        self.parts.shared.stats.snapshots.installed.increment();
+        self.parts.shared.stats.snapshots.index.set(index.get());
+        self.parts.shared.set_reader(state.machine.reader());
+        self.publish(index);
+        self.report(index);
+        Ok(())
+    }
+
+    /// Shows the state at `through` to everyone on this node.
+    fn publish(&self, through: Index) {
+        if let (Some(listener), Some(reader)) = (&self.parts.listener, self.parts.shared.reader()) {
+            listener.applied(through, reader.as_ref());
+        }
+        self.parts.shared.stats.apply.applied.set(through.get());
+        self.parts.shared.applied.send_replace(through);
+    }
+
+    fn report(&self, through: Index) {
+        drop(self.parts.events.send(Event::Applied { through }));
+    }
+
+    /// Takes the group out of service: nothing more is applied here.
+    fn halt(&self, failure: Failure, replies: Vec<EntryReply>) {
+        let shared = &self.parts.shared;
+        shared.set_lifecycle(Lifecycle::Quarantined(failure.to_string().into()));
+        for reply in replies {
+            reply.fail(shared.unanswered(true));
+        }
+        let forgotten = self.queue.lock().latch();
+        self.fail_all(forgotten);
+        drop(self.parts.events.send(Event::Failed(failure)));
+    }
+
+    fn fail_all(&self, work: Vec<ApplyWork>) {
+        for item in work {
+            if let ApplyWork::Entry(ApplyEntry { reply: Some(reply), .. }) = item {
+                reply.fail(self.parts.shared.unanswered(true));
+            }
+        }
+    }
+}
+
+/// How a job leaves the state machine.
+enum Next {
+    Goes,
+    Closed(oneshot::Sender<()>),
+}
+
+/// The answers of a batch that is being applied. What is not sent when it is dropped (an error, a panic) goes back to
+/// whoever carries the batch out.
+struct PendingAnswers<'a> {
+    answers: Vec<batch::Answer>,
+    waiting: &'a mut Vec<EntryReply>,
+}
+
+impl PendingAnswers<'_> {
+    fn send(&mut self, outputs: &[bytes::Bytes]) {
+        for answer in self.answers.drain(..) {
+            match answer {
+                batch::Answer::Output { id, command, reply } => {
+                    let output = outputs[command].clone();
+                    drop(reply.send(Ok(Applied { id, output })));
+                }
+                batch::Answer::Empty { id, reply } => {
+                    drop(reply.send(Ok(Applied { id, output: bytes::Bytes::new() })));
+                }
+                batch::Answer::Conf { descriptor, reply } => drop(reply.send(Ok(*descriptor))),
+                batch::Answer::Refused { error, reply } => reply.fail(*error),
+            }
+        }
+    }
+}
+
+impl Drop for PendingAnswers<'_> {
+    fn drop(&mut self) {
+        self.waiting.extend(self.answers.drain(..).map(batch::Answer::into_reply));
+    }
+}

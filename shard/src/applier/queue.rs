@@ -1,0 +1,89 @@
+//! What waits for the applier, and how much of it makes a batch.
+
+use std::collections::VecDeque;
+
+use crate::applier::ApplyWork;
+
+/// The queue. Invariant: `is_in_flight` while a job is submitted or runs.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<ApplyWork>,
+    is_in_flight: bool,
+    is_latched: bool,
+}
+
+/// One job's share: entries, or one piece of other work.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) work: Vec<ApplyWork>,
+    /// Payload bytes of its entries.
+    pub(crate) bytes: u64,
+}
+
+impl Queue {
+    /// Adds work; whether a job has to be submitted for it, and the bytes added. A latched queue drops it, and with it
+    /// its replies.
+    pub(crate) fn push(&mut self, work: impl IntoIterator<Item = ApplyWork>) -> (bool, u64) {
+        if self.is_latched {
+            return (false, 0);
+        }
+        let before = self.waiting.len();
+        self.waiting.extend(work);
+        let bytes = self.waiting.range(before..).map(work_bytes).sum();
+        let starts = !self.is_in_flight && !self.waiting.is_empty();
+        self.is_in_flight |= starts;
+        (starts, bytes)
+    }
+
+    /// Takes one batch: whole entries up to the bounds, ended by a conf change, or one piece of other work.
+    pub(crate) fn take(&mut self, bytes_max: u64, entries_max: usize) -> Taken {
+        let mut taken = Taken::default();
+        while let Some(next) = self.waiting.front() {
+            let is_entry = matches!(next, ApplyWork::Entry(_));
+            let bytes = work_bytes(next);
+            let is_full = taken.work.len() >= entries_max || taken.bytes.saturating_add(bytes) > bytes_max;
+            if !taken.work.is_empty() && (!is_entry || is_full) {
+                break;
+            }
+            let ends = ends_batch(next);
+            taken.bytes += bytes;
+            taken.work.extend(self.waiting.pop_front());
+            if ends {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// After a job: whether another one has to follow.
+    pub(crate) fn next_round(&mut self) -> bool {
+        self.is_in_flight = !self.waiting.is_empty();
+        self.is_in_flight
+    }
+
+    /// Forgets what no job has taken yet.
+    pub(crate) fn clear(&mut self) -> Vec<ApplyWork> {
+        self.waiting.drain(..).collect()
+    }
+
+    /// Takes nothing more.
+    pub(crate) fn latch(&mut self) -> Vec<ApplyWork> {
+        self.is_latched = true;
+        self.clear()
+    }
+}
+
+/// A conf change ends its batch: raft's configuration and the applied record move together.
+fn ends_batch(work: &ApplyWork) -> bool {
+    match work {
+        ApplyWork::Entry(entry) => entry.conf.is_some(),
+        _ => true,
+    }
+}
+
+fn work_bytes(work: &ApplyWork) -> u64 {
+    match work {
+        ApplyWork::Entry(entry) => entry.entry.payload.len() as u64,
+        _ => 0,
+    }
+}

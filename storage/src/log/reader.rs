@@ -1,0 +1,283 @@
+//! Reads entries by index. What stands where is kept per batch; the table of a batch is read when it is needed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use super::LogReader;
+use super::batch::{ALIGN_BYTES, BATCH_BYTES_MAX, BatchHead, BatchTable};
+use super::segment::read_seal;
+use super::summary::{BatchRef, Summary};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::entry::Entry;
+use crate::error::{Error, Result};
+use crate::ids::Index;
+
+/// What writer and readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) view: RwLock<View>,
+    /// The closed segment that was read last.
+    cached: Mutex<Option<Arc<OpenedSegment>>>,
+}
+
+/// Where the entries are. Changed only after what it says is durable.
+#[derive(Debug)]
+pub(super) struct View {
+    /// First index of the log.
+    pub(super) first: Index,
+    /// Last index of the log.
+    pub(super) last: Index,
+    /// Oldest first.
+    pub(super) closed: Vec<ClosedSegment>,
+    pub(super) open: OpenSegment,
+}
+
+/// A segment that is not written any more. Newer segments take precedence from their first entry on.
+#[derive(Clone, Debug)]
+pub(super) struct ClosedSegment {
+    pub(super) number: u64,
+    pub(super) path: Arc<Path>,
+    /// Its first entry, if it has any.
+    pub(super) first: Option<Index>,
+    /// Its batches; `None` if they stand in its seal.
+    pub(super) refs: Option<Arc<[BatchRef]>>,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) number: u64,
+    pub(super) path: Arc<Path>,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) summary: Summary,
+}
+
+#[derive(Debug)]
+struct OpenedSegment {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    refs: Arc<[BatchRef]>,
+}
+
+/// The batch that holds an entry.
+struct Place {
+    path: Arc<Path>,
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    /// From here on entries are elsewhere.
+    end: Index,
+}
+
+/// Collects entries up to a bound.
+struct Collected {
+    entries: Vec<Entry>,
+    bytes_left: u64,
+}
+
+impl Shared {
+    pub(super) fn new(disk: Arc<dyn Disk>, view: View) -> Self {
+        Self { disk, view: RwLock::new(view), cached: Mutex::new(None) }
+    }
+
+    /// Forgets the cached segment, so that its file can be freed.
+    pub(super) fn forget_closed(&self) {
+        *self.cached.lock() = None;
+    }
+
+    fn locate(&self, index: Index) -> Result<Place> {
+        let (segment, end) = {
+            let view = self.view.read();
+            let open = &view.open;
+            let mut end = view.last.next();
+            if let Some(first) = open.summary.first() {
+                if first <= index {
+                    let (offset, end) = find(&open.summary.refs, index, end, &open.path)?;
+                    return Ok(Place {
+                        path: Arc::clone(&open.path),
+                        file: Arc::clone(&open.file),
+                        offset,
+                        end,
+                    });
+                }
+                end = end.min(first);
+            }
+            let mut holder = None;
+            for segment in view.closed.iter().rev() {
+                let Some(first) = segment.first else { continue };
+                if first <= index {
+                    holder = Some(segment.clone());
+                    break;
+                }
+                end = end.min(first);
+            }
+            (holder.ok_or_else(|| out_of_range(index, &view))?, end)
+        };
+        let opened = self.open_closed(&segment, index)?;
+        let (offset, end) = find(&opened.refs, index, end, &segment.path)?;
+        Ok(Place { path: segment.path, file: Arc::clone(&opened.file), offset, end })
+    }
+
+    fn open_closed(&self, segment: &ClosedSegment, index: Index) -> Result<Arc<OpenedSegment>> {
+        let mut cached = self.cached.lock();
+        if let Some(opened) = cached.as_ref().filter(|opened| opened.number == segment.number) {
+            return Ok(Arc::clone(opened));
+        }
+        let path = &segment.path;
+        let file = self.disk.open(path, OpenMode::Read).map_err(|source| {
+            let view = self.view.read();
+            // Compacted while it was looked up.
+            if index < view.first { out_of_range(index, &view) } else { Error::io("open", path, source) }
+        })?;
+        let refs = match &segment.refs {
+            Some(refs) => Arc::clone(refs),
+            None => read_refs(file.as_ref(), path)?,
+        };
+        let opened = Arc::new(OpenedSegment { number: segment.number, file: Arc::from(file), refs });
+        *cached = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+impl LogReader for Shared {
+    fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>> {
+        let high = {
+            let view = self.view.read();
+            if low < view.first || low > view.last {
+                return Err(out_of_range(low, &view));
+            }
+            high.min(view.last.next())
+        };
+        let mut collected = Collected { entries: Vec::new(), bytes_left: bytes_max };
+        let mut at = low;
+        while at < high {
+            let place = self.locate(at)?;
+            let end = place.end.min(high);
+            assert!(at < end, "a place holds the entry it was looked up for");
+            if !place.read(at, end, &mut collected)? {
+                break;
+            }
+            at = end;
+        }
+        Ok(collected.entries)
+    }
+}
+
+impl Place {
+    /// Reads the entries from `low` up to `end` out of this batch; false once the bound is reached.
+    fn read(&self, low: Index, end: Index, into: &mut Collected) -> Result<bool> {
+        let table = self.read_table()?;
+        let mut rows = Vec::new();
+        let mut is_cut = false;
+        for index in low.get()..end.get() {
+            let (term, row, range) =
+                table.find(Index(index)).ok_or_else(|| self.corrupt("batch table", index, 0))?;
+            if !into.takes(row.bytes, rows.len()) {
+                is_cut = true;
+                break;
+            }
+            rows.push((Index(index), term, row, range));
+        }
+        let Some((_, _, _, first)) = rows.first() else { return Ok(false) };
+        // Entries of one place that count follow each other in the body, but others may stand between.
+        let start = first.start;
+        let stop = rows.iter().map(|(_, _, _, range)| range.end).max().unwrap_or(start);
+        let body = Bytes::from(self.read_bytes(start, stop - start)?);
+        for (index, term, row, range) in rows {
+            let within = |offset: u64| usize::try_from(offset - start).expect("bounded by the batch");
+            let payload = body.slice(within(range.start)..within(range.end));
+            let entry = Entry { term, index, kind: row.kind, payload };
+            let crc = entry.crc();
+            if crc != row.crc {
+                return Err(self.corrupt("entry", row.crc.into(), crc.into()));
+            }
+            into.entries.push(entry);
+        }
+        Ok(!is_cut)
+    }
+
+    /// The front table; the one at the end if it is damaged.
+    fn read_table(&self) -> Result<BatchTable> {
+        let mut bytes = self.read_bytes(0, ALIGN_BYTES as u64)?;
+        if let Some(front) = BatchHead::front_bytes(&bytes)
+            && front > bytes.len()
+        {
+            bytes = self.read_bytes(0, front as u64)?;
+        }
+        if let Some(table) = BatchTable::at_front(&bytes) {
+            return Ok(table);
+        }
+        self.read_end_table()
+    }
+
+    fn read_end_table(&self) -> Result<BatchTable> {
+        let size = self.file.len().map_err(|source| Error::io("measure", &self.path, source))?;
+        let left = size.saturating_sub(self.offset).min(BATCH_BYTES_MAX as u64);
+        let rest = self.read_bytes(0, left)?;
+        (ALIGN_BYTES..=rest.len())
+            .step_by(ALIGN_BYTES)
+            .find_map(|at| {
+                BatchTable::at_end(&rest[..at]).filter(|table| table.head.batch_bytes as usize == at)
+            })
+            .ok_or_else(|| self.corrupt("batch table", 1, 0))
+    }
+
+    /// `within` counts from the start of the batch.
+    fn read_bytes(&self, within: u64, count: u64) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(count).expect("bounded by BATCH_BYTES_MAX")];
+        self.file
+            .read_exact_at(&mut bytes, self.offset + within)
+            .map_err(|source| Error::io("read", &self.path, source))?;
+        Ok(bytes)
+    }
+
+    fn corrupt(&self, what: &'static str, expected: u64, found: u64) -> Error {
+        Error::Corrupt { what, file: self.path.to_path_buf(), offset: self.offset, expected, found }
+    }
+}
+
+impl Collected {
+    /// Whether an entry of `bytes` fits, after `pending` that are not yet in the list. The first always does.
+    fn takes(&mut self, bytes: u32, pending: usize) -> bool {
+        let is_first = self.entries.is_empty() && pending == 0;
+        if !is_first && u64::from(bytes) > self.bytes_left {
+            return false;
+        }
+        self.bytes_left = self.bytes_left.saturating_sub(bytes.into());
+        true
+    }
+}
+
+/// The offset of the batch that holds `index`, and the index from which on it does not.
+fn find(refs: &[BatchRef], index: Index, end: Index, path: &Path) -> Result<(u64, Index)> {
+    let after = refs.partition_point(|batch| batch.first <= index);
+    let Some(batch) = after.checked_sub(1).map(|at| refs[at]) else {
+        return Err(Error::Corrupt {
+            what: "segment seal",
+            file: path.to_path_buf(),
+            offset: 0,
+            expected: index.get(),
+            found: 0,
+        });
+    };
+    Ok((batch.offset, refs.get(after).map_or(end, |next| end.min(next.first))))
+}
+
+fn read_refs(file: &dyn DiskFile, path: &Path) -> Result<Arc<[BatchRef]>> {
+    let bytes = file.len().map_err(|source| Error::io("measure", path, source))?;
+    let summary = read_seal(file, path, bytes)?.ok_or_else(|| Error::Corrupt {
+        what: "segment seal",
+        file: path.to_path_buf(),
+        offset: bytes,
+        expected: 1,
+        found: 0,
+    })?;
+    Ok(Arc::from(summary.refs))
+}
+
+fn out_of_range(index: Index, view: &View) -> Error {
+    Error::OutOfRange { index: index.get(), first: view.first.get(), last: view.last.get() }
+}

@@ -1,0 +1,209 @@
+//! What a start finds: puts the segments of a directory together to one log, or says why it cannot.
+
+use std::path::{Path, PathBuf};
+
+use super::scan::scan;
+use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, read_seal};
+use super::summary::{LastBatch, Summary};
+use super::{LogSkeleton, LogState};
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{Error, Result};
+use crate::identity::FileOwner;
+
+/// A segment that was found.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) name: SegmentName,
+    pub(super) path: PathBuf,
+    pub(super) head: SegmentHead,
+    pub(super) summary: Summary,
+    pub(super) is_sealed: bool,
+}
+
+/// How the newest segment ends.
+#[derive(Debug)]
+pub(super) enum Tail {
+    /// Appending goes on at `end`. The last batch may have reached the cache only, and even count as clean there
+    /// after a failed sync: it is written and synced once more before anything relies on it.
+    Open { file: Box<dyn DiskFile>, end: u64, last: Option<(u64, Vec<u8>)> },
+    /// What comes next goes to a new file.
+    Ended,
+}
+
+/// A log as it was found. Nothing on the disk was changed.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// Oldest first; at least one.
+    pub(super) segments: Vec<Segment>,
+    pub(super) tail: Tail,
+    pub(super) state: LogState,
+    /// Files without a use: segments below a gap that compaction left, and a newest one that was never
+    /// finished.
+    pub(super) leftovers: Vec<PathBuf>,
+}
+
+/// Reads the log in `dir`.
+pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<Recovery> {
+    let (mut found, mut leftovers) = list(disk, dir)?;
+    let mut heads = read_heads(disk, dir, owner, &mut found, &mut leftovers)?;
+    let Some(newest) = found.pop().zip(heads.pop()) else {
+        return Err(Error::LogLost { file: dir.to_path_buf(), reason: "there is no segment" });
+    };
+    let mut segments = Vec::with_capacity(found.len() + 1);
+    let mut next: Vec<u64> = heads.iter().skip(1).map(|head| head.sequence).collect();
+    next.push(newest.1.sequence);
+    for ((name, head), until) in found.into_iter().zip(heads).zip(next) {
+        segments.push(read_closed(disk, dir, (name, head), until)?);
+    }
+    let (newest, tail, is_torn) = read_newest(disk, dir, newest)?;
+    segments.push(newest);
+    check_chain(&segments)?;
+    let state = replay(dir, &segments, is_torn)?;
+    Ok(Recovery { segments, tail, state, leftovers })
+}
+
+/// The newest segments with consecutive numbers, oldest first, and the files before them.
+fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
+    let entries = disk.list(dir).map_err(|source| Error::io("list", dir, source))?;
+    let mut names: Vec<SegmentName> =
+        entries.iter().filter_map(|entry| SegmentName::parse(&entry.name)).collect();
+    names.sort_unstable();
+    let gap = names.windows(2).rposition(|pair| pair[0].number + 1 != pair[1].number);
+    let kept = names.split_off(gap.map_or(0, |at| at + 1));
+    Ok((kept, names.into_iter().map(|name| name.path(dir)).collect()))
+}
+
+/// The heads of `found`. A newest segment that was never finished is moved to `leftovers`.
+fn read_heads(
+    disk: &dyn Disk,
+    dir: &Path,
+    owner: &FileOwner,
+    found: &mut Vec<SegmentName>,
+    leftovers: &mut Vec<PathBuf>,
+) -> Result<Vec<SegmentHead>> {
+    let mut heads = Vec::with_capacity(found.len());
+    for (at, name) in found.iter().enumerate() {
+        let path = name.path(dir);
+        let file = open(disk, &path)?;
+        let bytes = len(file.as_ref(), &path)?;
+        let page = read(file.as_ref(), &path, 0, bytes.min(HEAD_PAGE_BYTES))?;
+        match SegmentHead::decode(&page, owner, &path) {
+            Ok(head) => heads.push(head),
+            // The head is durable before the first batch is written: without a batch, nothing was lost.
+            Err(Error::Corrupt { .. })
+                if at > 0 && at + 1 == found.len() && is_zero_behind_head(file.as_ref(), &path, bytes)? =>
+            {
+                leftovers.push(path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    found.truncate(heads.len());
+    Ok(heads)
+}
+
+fn read_closed(
+    disk: &dyn Disk,
+    dir: &Path,
+    (name, head): (SegmentName, SegmentHead),
+    until: u64,
+) -> Result<Segment> {
+    let path = name.path(dir);
+    let file = open(disk, &path)?;
+    let bytes = len(file.as_ref(), &path)?;
+    let seal = read_seal(file.as_ref(), &path, bytes)?.filter(|summary| summary.sequence == until);
+    let is_sealed = seal.is_some();
+    let summary = match seal {
+        Some(summary) => summary,
+        None => scan(file.as_ref(), &path, &head, Some(until))?.summary,
+    };
+    Ok(Segment { name, path, head, summary, is_sealed })
+}
+
+fn read_newest(
+    disk: &dyn Disk,
+    dir: &Path,
+    (name, head): (SegmentName, SegmentHead),
+) -> Result<(Segment, Tail, bool)> {
+    let path = name.path(dir);
+    let file = disk.open(&path, OpenMode::Write).map_err(|source| Error::io("open", &path, source))?;
+    let bytes = len(file.as_ref(), &path)?;
+    if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
+        return Ok((Segment { name, path, head, summary, is_sealed: true }, Tail::Ended, false));
+    }
+    let scan = scan(file.as_ref(), &path, &head, None)?;
+    if bytes < head.planned_bytes && scan.summary.sequence != head.sequence {
+        // Its size was synced before its first batch was written.
+        let reason = "the newest segment is shorter than it was made";
+        return Err(Error::LogLost { file: path, reason });
+    }
+    let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
+    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false }, tail, scan.is_torn))
+}
+
+/// Each segment starts with the sequence and the checksum that the one before ended with.
+fn check_chain(segments: &[Segment]) -> Result<()> {
+    for pair in segments.windows(2) {
+        let (before, after) = (&pair[0].summary, &pair[1].head);
+        if (before.sequence, before.crc) != (after.sequence, after.previous_crc) {
+            let reason = "it does not follow the segment before it";
+            return Err(Error::LogLost { file: pair[1].path.clone(), reason });
+        }
+    }
+    Ok(())
+}
+
+fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
+    let lost = |file: &Path, reason| Error::LogLost { file: file.to_path_buf(), reason };
+    let mut skeleton = LogSkeleton::default();
+    skeleton.reset(segments[0].head.last);
+    for (at, segment) in segments.iter().enumerate() {
+        segment
+            .summary
+            .apply_to(&mut skeleton, at == 0)
+            .map_err(|_| lost(&segment.path, "its entries do not follow the segment before it"))?;
+    }
+    let newest = &segments[segments.len() - 1].summary;
+    let base = newest.end.base;
+    if base.index < skeleton.base.index {
+        return Err(lost(dir, "segments with entries that are needed are missing"));
+    }
+    if skeleton.term(base.index) != Some(base.term) {
+        return Err(lost(dir, "its entries do not reach the position it was compacted to"));
+    }
+    skeleton.compact(base.index);
+    Ok(LogState {
+        skeleton,
+        hard_state: newest.end.hard_state,
+        snapshots: newest.end.snapshots.clone(),
+        torn_batches: u64::from(is_torn),
+        clean: newest.last == LastBatch::Close && !is_torn,
+    })
+}
+
+fn is_zero_behind_head(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<bool> {
+    let mut at = HEAD_PAGE_BYTES;
+    while at < bytes {
+        let piece = read(file, path, at, (bytes - at).min(1 << 18))?;
+        if piece.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        at += piece.len() as u64;
+    }
+    Ok(true)
+}
+
+fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>> {
+    disk.open(path, OpenMode::Read).map_err(|source| Error::io("open", path, source))
+}
+
+fn len(file: &dyn DiskFile, path: &Path) -> Result<u64> {
+    file.len().map_err(|source| Error::io("measure", path, source))
+}
+
+/// `count` is bounded by the caller.
+fn read(file: &dyn DiskFile, path: &Path, offset: u64, count: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(count).expect("bounded by the caller")];
+    file.read_exact_at(&mut bytes, offset).map_err(|source| Error::io("read", path, source))?;
+    Ok(bytes)
+}
