@@ -47,9 +47,9 @@ impl Cluster {
 
     /// Syncs and bytes written so far, at the disk seam of all nodes. (The stores' own files are not behind it.)
     pub(crate) fn disk_counts(&self) -> (u64, u64) {
-        self.disks.iter().fold((0, 0), |(syncs, bytes), disk| {
-            (syncs + disk.sync_count(), bytes + disk.bytes_written())
-        })
+        self.disks
+            .iter()
+            .fold((0, 0), |(syncs, bytes), disk| (syncs + disk.sync_count(), bytes + disk.bytes_written()))
     }
 
     /// Stops all nodes.
@@ -66,5 +66,8 @@ fn free_addresses(nodes: u64) -> std::io::Result<Vec<NodeAddress>> {
     let held: Vec<TcpListener> =
         (0..nodes).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> = held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    Ok((1..).zip(addresses).map(|(node, peer)| NodeAddress { node: NodeId(node), peer, resp: None, admin: None }).collect())
+    Ok((1..)
+        .zip(addresses)
+        .map(|(node, peer)| NodeAddress { node: NodeId(node), peer, resp: None, admin: None })
+        .collect())
 }

@@ -179,7 +179,8 @@ pub fn uniform_ranges(groups: u16) -> Vec<KeyRange> {
 fn prefix_ranges(groups: u16, prefixes: u64) -> Vec<KeyRange> {
     assert!(groups > 0, "no groups cannot cover the keys");
     let bound = |at: u64| {
-        let prefix = u16::try_from(at * prefixes / u64::from(groups)).expect("an inner bound is below the last prefix");
+        let prefix = u16::try_from(at * prefixes / u64::from(groups))
+            .expect("an inner bound is below the last prefix");
         Bytes::copy_from_slice(&prefix.to_be_bytes())
     };
     (0..u64::from(groups))

@@ -8,6 +8,7 @@ use quorate_shard::actor::{GroupStatus, ReadLevel};
 use quorate_shard::router::Target;
 use quorate_shard::rpc::{Call, Reply};
 use quorate_storage::{EntryId, GroupDescriptor, GroupId, NodeId, ReplicaId};
+use quorate_telemetry::stats::GroupReport;
 
 use crate::error::{Error, Result};
 use crate::membership;
@@ -43,6 +44,11 @@ impl Group {
     /// The state of the replica on this node, if there is one.
     pub fn local_status(&self) -> Option<GroupStatus> {
         self.core.registry.get(self.id).map(|handle| handle.status())
+    }
+
+    /// What the replica on this node has counted, if there is one.
+    pub fn local_report(&self) -> Option<GroupReport> {
+        self.core.collector.report_group(self.id.get())
     }
 
     /// The node that leads it, as far as this node knows.

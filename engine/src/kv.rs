@@ -123,7 +123,10 @@ impl Kv {
     pub(crate) async fn write(&self, batch: WriteBatch, timeout: Duration) -> Result<Written> {
         let mut keys = batch.keys();
         let Some(key) = keys.next().cloned() else {
-            return Err(quorate_shard::Error::Invalid(quorate_storage::Error::Malformed { what: "empty batch" }).into());
+            return Err(quorate_shard::Error::Invalid(quorate_storage::Error::Malformed {
+                what: "empty batch",
+            })
+            .into());
         };
         let group = self.router.group_of(&key);
         if keys.any(|other| self.router.group_of(other) != group) {
@@ -178,7 +181,12 @@ impl Kv {
         results
     }
 
-    pub(crate) async fn command(&self, target: Target, command: &KvCommand, timeout: Duration) -> Result<Written> {
+    pub(crate) async fn command(
+        &self,
+        target: Target,
+        command: &KvCommand,
+        timeout: Duration,
+    ) -> Result<Written> {
         let body = command.encode().map_err(quorate_shard::Error::Invalid)?;
         match self.router.call(target, Call::Propose(body), timeout).await? {
             Reply::Applied { id, output } => Ok(Written { id, outcome: KvOutcome::decode(&output)? }),
@@ -255,10 +263,7 @@ impl Kv {
 
     /// Positions of `keys` by the group that serves them
     /// (those of keys nobody serves left out), and how many keys there are.
-    fn by_group<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a Bytes>,
-    ) -> (BTreeMap<GroupId, Vec<usize>>, usize) {
+    fn by_group<'a>(&self, keys: impl Iterator<Item = &'a Bytes>) -> (BTreeMap<GroupId, Vec<usize>>, usize) {
         let catalog = self.router.catalog();
         let mut parts: BTreeMap<GroupId, Vec<usize>> = BTreeMap::new();
         let mut count = 0;

@@ -31,7 +31,9 @@ mod membership;
 mod node;
 mod seams;
 
-pub use quorate_shard::actor::{GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory};
+pub use quorate_shard::actor::{
+    GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory,
+};
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
 pub use quorate_storage::kv::{KvOutcome, Op, StoreKind};

@@ -7,9 +7,7 @@ use quorate_shard::actor::ReadLevel;
 use quorate_shard::catalog::GroupRecord;
 use quorate_shard::router::Target;
 use quorate_shard::rpc::Call;
-use quorate_storage::{
-    ConfChange, ConfChangeOp, GroupId, Incarnation, NodeId, ReplicaDescriptor, ReplicaId,
-};
+use quorate_storage::{ConfChange, ConfChangeOp, GroupId, Incarnation, NodeId, ReplicaDescriptor, ReplicaId};
 
 use crate::error::{Error, Result};
 use crate::node::Core;
@@ -63,7 +61,12 @@ pub(crate) async fn add_learner(
 }
 
 /// Gives a learner a vote, waiting until it has caught up.
-pub(crate) async fn promote(core: &Core, group: GroupId, replica: ReplicaId, timeout: Duration) -> Result<()> {
+pub(crate) async fn promote(
+    core: &Core,
+    group: GroupId,
+    replica: ReplicaId,
+    timeout: Duration,
+) -> Result<()> {
     change_caught_up(core, group, &[ConfChangeOp::Promote(replica)], timeout).await
 }
 
@@ -168,9 +171,7 @@ fn joining_on(core: &Core, group: GroupId, node: NodeId) -> Result<ReplicaDescri
 }
 
 fn live(record: Option<&GroupRecord>, group: GroupId) -> Result<&GroupRecord> {
-    record
-        .filter(|record| !record.dropped)
-        .ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))
+    record.filter(|record| !record.dropped).ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))
 }
 
 fn refused(why: &'static str) -> Error {

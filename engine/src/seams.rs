@@ -1,5 +1,6 @@
 //! The five seams of a node, bundled: what production and a simulation put behind them.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ const READ_THREADS: usize = 2;
 const BACKGROUND_THREADS: usize = 2;
 
 /// Everything through which a node touches the world.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Seams {
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -34,6 +35,16 @@ pub struct Seams {
     pub workers: GroupWorkers,
     /// Where metrics go.
     pub recorder: SharedRecorder,
+}
+
+impl fmt::Debug for Seams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seams")
+            .field("clock", &self.clock)
+            .field("disk", &self.disk)
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Seams {
@@ -60,7 +71,8 @@ impl Seams {
 
 fn pool(name: &str, threads: usize) -> Result<Arc<dyn Workers>> {
     let refuse = |why| Error::Config { field: "threads", why };
-    let threads = NonZeroUsize::new(threads).ok_or_else(|| refuse("at least one thread of each kind is needed"))?;
+    let threads =
+        NonZeroUsize::new(threads).ok_or_else(|| refuse("at least one thread of each kind is needed"))?;
     let workers = ThreadWorkers::new(name, threads);
     Ok(Arc::new(workers.map_err(|_| refuse("the system gives no more threads"))?))
 }

@@ -3,8 +3,8 @@
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, CatalogEdit, GroupRecord, NodeRecord};
 use quorate_storage::ids::hash_128;
 use quorate_storage::{
-    ClusterId, ConfEpoch, GroupDescriptor, GroupUid, Incarnation, KeyRange, NodeId, RangeEpoch, ReplicaDescriptor,
-    ReplicaId,
+    ClusterId, ConfEpoch, GroupDescriptor, GroupUid, Incarnation, KeyRange, NodeId, RangeEpoch,
+    ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::Rng;
 
@@ -67,7 +67,12 @@ pub(crate) fn first_version(
 }
 
 /// A group's record with fresh ids: one replica on each of `nodes`, in that order (the first campaigns).
-pub(crate) fn new_group(edit: &mut CatalogEdit, range: KeyRange, nodes: &[NodeId], rng: &dyn Rng) -> GroupRecord {
+pub(crate) fn new_group(
+    edit: &mut CatalogEdit,
+    range: KeyRange,
+    nodes: &[NodeId],
+    rng: &dyn Rng,
+) -> GroupRecord {
     let group = edit.take_group();
     let replicas = nodes
         .iter()

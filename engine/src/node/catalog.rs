@@ -99,7 +99,8 @@ impl CatalogCopy {
 
 /// All records of the catalog, for [`Request::Catalog`] and for this node itself.
 pub(crate) fn scan_catalog(state: &dyn StateReader) -> quorate_storage::Result<Vec<KeyValue>> {
-    let kv = state.as_kv().ok_or(quorate_storage::Error::Malformed { what: "catalog: not a key-value group" })?;
+    let kv =
+        state.as_kv().ok_or(quorate_storage::Error::Malformed { what: "catalog: not a key-value group" })?;
     let range = ScanRange { start: CATALOG_START, end: Some(CATALOG_END), reverse: false };
     kv.scan(range, RECORDS_MAX, usize::MAX)
 }

@@ -38,7 +38,7 @@ impl Handler for NodeHandler {
 
     fn request(
         &self,
-        from: NodeId,
+        _from: NodeId,
         kind: RequestKind,
         body: Bytes,
         deadline: Duration,
@@ -47,13 +47,17 @@ impl Handler for NodeHandler {
         match kind {
             rpc::KIND => {
                 let (registry, copy) = (Arc::clone(&self.registry), self.copy.clone());
-                tokio::spawn(async move { reply.reply(answer(&registry, &copy, &body, deadline).await.encode()) });
+                tokio::spawn(
+                    async move { reply.reply(answer(&registry, &copy, &body, deadline).await.encode()) },
+                );
             }
             actor::SNAPSHOT_CHUNK => {
-                let Some(handle) = actor::snapshot_chunk_group(&body).and_then(|group| self.registry.get(group)) else {
+                let Some(handle) =
+                    actor::snapshot_chunk_group(&body).and_then(|group| self.registry.get(group))
+                else {
                     return;
                 };
-                tokio::spawn(async move { reply.reply(handle.receive_snapshot(from, body).await) });
+                tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
             }
             // A kind of a newer release: dropping the responder answers busy.
             _ => {}

@@ -23,7 +23,7 @@ use quorate_shard::catalog::Catalog;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
-use quorate_storage::kv::{KeyValue, Op};
+use quorate_storage::kv::{KeyValue, Op, StoreShared};
 use quorate_storage::{GroupId, KeyRange, NodeId};
 use quorate_telemetry::collector::Collector;
 use quorate_transport::Transport;
@@ -57,6 +57,7 @@ pub(crate) struct Core {
     /// Holds the directory lock for the life of the node.
     pub(crate) data: DataDir,
     pub(crate) collector: Arc<Collector>,
+    pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     pub(crate) changed: Arc<Notify>,

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::Mutex;
 use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
+use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -60,7 +61,9 @@ pub(crate) async fn open(
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0b),
     };
-    let kv_machines: Arc<dyn StateMachineFactory> = Arc::new(KvMachines::new(&config, &seams)?);
+    let kv_machines = Arc::new(KvMachines::new(&config, &seams));
+    let stores = Arc::clone(kv_machines.shared());
+    let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = Arc::new(Collector::new(
         Arc::clone(&seams.recorder),
         Arc::clone(&seams.clock),
@@ -91,6 +94,7 @@ pub(crate) async fn open(
         transport,
         data,
         collector,
+        stores,
         lost: Mutex::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
@@ -145,12 +149,12 @@ async fn start_transport(
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
-    let identity =
-        Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
+    let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
     let configured = config.bootstrap.nodes.clone();
     let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
     let rng = seams.rng.stream(0x0e);
-    let parts = Parts { identity, net: Arc::clone(&seams.net), handler, peers, rng };
+    let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
+    let parts = Parts { identity, net, handler, peers, rng, clock };
     Ok(Transport::start(settings, parts).await?)
 }
 
@@ -178,9 +182,12 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
     let raft = &config.raft;
     GroupConfig {
         tick: raft.tick,
-        heartbeat_ticks: raft.heartbeat_ticks,
-        election_ticks_min: raft.election_ticks,
-        election_ticks_max: raft.election_ticks * 2,
+        core: CoreConfig {
+            heartbeat_ticks: raft.heartbeat_ticks,
+            election_ticks_min: raft.election_ticks,
+            election_ticks_max: raft.election_ticks * 2,
+            ..Default::default()
+        },
         snapshots: actor::SnapshotConfig {
             log_bytes_min: config.snapshots.log_bytes_min,
             entries: config.snapshots.entries,

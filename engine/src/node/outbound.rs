@@ -27,8 +27,6 @@ impl Outbound for NodeOutbound {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let transport = self.transport.clone();
-        Box::pin(async move {
-            transport.request(node, kind, body, Lane::Bulk, deadline).await
-        })
+        Box::pin(async move { transport.request(node, kind, body, Lane::Bulk, deadline).await })
     }
 }

@@ -22,9 +22,14 @@ pub(super) struct CatalogPeers {
 impl Peers for CatalogPeers {
     fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let known = self.copy.load().nodes.get(&node).map(|record| record.peer);
-        let configured = self.configured.iter().find(|address| address.node == node).map(|address| address.peer);
+        let configured =
+            self.configured.iter().find(|address| address.node == node).map(|address| address.peer);
         // Where the two differ, one of them is old and nobody here can tell which: they take turns.
-        if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 { configured.or(known) } else { known.or(configured) }
+        if self.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+            configured.or(known)
+        } else {
+            known.or(configured)
+        }
     }
 
     /// A node is its data directory: one that comes back with another has forgotten its votes.

@@ -42,8 +42,7 @@ async fn refresh(core: &Core) {
     if core.registry.get(CATALOG_GROUP).is_some() {
         return;
     }
-    if let Err(error) = core.copy.ask(&core.transport, core.seams.rng.as_ref()).await
-    {
+    if let Err(error) = core.copy.ask(&core.transport, core.seams.rng.as_ref()).await {
         tracing::warn!(node = core.config.node.get(), %error, "a catalog could not be read");
     }
 }
@@ -127,7 +126,11 @@ async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
             Some(_) => continue,
             None if marked => {
                 if core.lost.lock().insert(group) {
-                    tracing::error!(group = group.get(), replica = replica.replica.get(), "the replica's directory is gone: replace the replica");
+                    tracing::error!(
+                        group = group.get(),
+                        replica = replica.replica.get(),
+                        "the replica's directory is gone: replace the replica"
+                    );
                 }
                 continue;
             }
@@ -222,7 +225,8 @@ fn publish(catalog: &Catalog, own: &GroupDescriptor) -> Option<(quorate_shard::c
 fn is_newer(record: Option<&GroupRecord>, own: &GroupDescriptor) -> bool {
     record.is_some_and(|record| {
         !record.dropped
-            && (own.conf_epoch > record.descriptor.conf_epoch || own.range_epoch > record.descriptor.range_epoch)
+            && (own.conf_epoch > record.descriptor.conf_epoch
+                || own.range_epoch > record.descriptor.range_epoch)
     })
 }
 

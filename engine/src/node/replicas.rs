@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_shard::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode, create_group as create_replica,
-    start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode,
+    create_group as create_replica, start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
 use quorate_storage::{ConfState, GroupDescriptor, GroupId, KeyRange, NodeId};
@@ -52,8 +52,7 @@ pub(crate) async fn drop_group(core: &Core, group: GroupId, timeout: Duration) -
     core.catalog
         .update(timeout, |catalog| {
             let record = catalog.groups.get(&group);
-            let mut record =
-                record.ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))?.clone();
+            let mut record = record.ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))?.clone();
             if record.dropped {
                 return Ok(None);
             }
@@ -96,6 +95,7 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
         dir: core.data.group(group).root().to_path_buf(),
         config: super::open::group_config(&core.config),
         campaigns_at_once,
+        stats: core.collector.register(group.get()),
         listener,
     };
     let handle = start_group(Arc::clone(deps_of(core, group)), spec).await?;
@@ -109,6 +109,7 @@ pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
         core.registry.remove(group);
         handle.stop(StopMode::Now).await;
     }
+    core.collector.forget(group.get());
     let data = core.data.clone();
     super::open::blocking(core, group, move || data.bury(group)).await??;
     tracing::info!(group = group.get(), "replica removed");

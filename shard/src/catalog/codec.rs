@@ -99,7 +99,15 @@ pub(super) fn encode_group(record: &GroupRecord) -> Bytes {
     })
 }
 
-fn encode(value: &impl for<'a> rkyv::Serialize<rkyv::api::high::HighSerializer<rkyv::util::AlignedVec, rkyv::ser::allocator::ArenaHandle<'a>, rancor::Error>>) -> Bytes {
+fn encode(
+    value: &impl for<'a> rkyv::Serialize<
+        rkyv::api::high::HighSerializer<
+            rkyv::util::AlignedVec,
+            rkyv::ser::allocator::ArenaHandle<'a>,
+            rancor::Error,
+        >,
+    >,
+) -> Bytes {
     let bytes = rkyv::to_bytes::<rancor::Error>(value).expect("serializing into memory does not fail");
     Bytes::copy_from_slice(&bytes)
 }
@@ -163,11 +171,7 @@ fn decode_group(value: &[u8]) -> Result<GroupRecord> {
 }
 
 fn encode_replica(replica: &ReplicaDescriptor) -> ReplicaV1 {
-    ReplicaV1 {
-        replica: replica.replica.get(),
-        node: replica.node.get(),
-        incarnation: replica.incarnation.0,
-    }
+    ReplicaV1 { replica: replica.replica.get(), node: replica.node.get(), incarnation: replica.incarnation.0 }
 }
 
 fn decode_replica(form: &ReplicaV1) -> ReplicaDescriptor {

@@ -141,9 +141,7 @@ impl Catalog {
 
     /// Live user groups (all but the catalog's own).
     pub fn user_groups(&self) -> impl Iterator<Item = &GroupRecord> {
-        self.groups
-            .values()
-            .filter(|record| !record.dropped && record.descriptor.group != CATALOG_GROUP)
+        self.groups.values().filter(|record| !record.dropped && record.descriptor.group != CATALOG_GROUP)
     }
 
     /// Begins a change of this version.
@@ -152,8 +150,8 @@ impl Catalog {
     }
 
     fn index_routes(&mut self) {
-        self.routes = RouteTable::new(self.user_groups().map(|record| {
-            (record.descriptor.range.clone(), record.descriptor.group)
-        }));
+        self.routes = RouteTable::new(
+            self.user_groups().map(|record| (record.descriptor.range.clone(), record.descriptor.group)),
+        );
     }
 }

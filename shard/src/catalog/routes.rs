@@ -50,7 +50,10 @@ mod tests {
     use super::*;
 
     fn range(start: &'static str, end: Option<&'static str>) -> KeyRange {
-        KeyRange { start: Bytes::from_static(start.as_bytes()), end: end.map(|e| Bytes::from_static(e.as_bytes())) }
+        KeyRange {
+            start: Bytes::from_static(start.as_bytes()),
+            end: end.map(|e| Bytes::from_static(e.as_bytes())),
+        }
     }
 
     fn table() -> RouteTable {
@@ -67,7 +70,15 @@ mod tests {
     #[test]
     fn a_key_finds_the_range_that_holds_it_and_a_hole_finds_none() {
         let table = table();
-        for (key, group) in [("a", None), ("b", Some(1)), ("ezz", Some(1)), ("f", None), ("l", None), ("m", Some(2)), ("zz", Some(2))] {
+        for (key, group) in [
+            ("a", None),
+            ("b", Some(1)),
+            ("ezz", Some(1)),
+            ("f", None),
+            ("l", None),
+            ("m", Some(2)),
+            ("zz", Some(2)),
+        ] {
             assert_eq!(table.find(key.as_bytes()), group.map(GroupId), "key {key}");
         }
     }

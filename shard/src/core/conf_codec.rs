@@ -16,7 +16,7 @@ const PROMOTE: u8 = 2;
 const REMOVE: u8 = 3;
 
 /// The payload of a conf change's entry. At most [`STEPS_MAX`] steps, checked before.
-pub(super) fn encode(change: &ConfChange) -> Bytes {
+pub(crate) fn encode(change: &ConfChange) -> Bytes {
     if change.ops.is_empty() {
         return Bytes::new();
     }
@@ -47,7 +47,7 @@ pub(super) fn encode(change: &ConfChange) -> Bytes {
 
 /// # Errors
 /// [`Error::Malformed`] for anything that [`encode`] does not write.
-pub(super) fn decode(payload: &Bytes) -> Result<ConfChange, Error> {
+pub(crate) fn decode(payload: &Bytes) -> Result<ConfChange, Error> {
     if payload.is_empty() {
         return Ok(ConfChange::default());
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-mod conf_codec;
+pub(crate) mod conf_codec;
 mod config;
 mod convert;
 mod durability;

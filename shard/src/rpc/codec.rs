@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::{
-    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
 };
 use rkyv::rancor;
 
 use super::{Call, Reply, Request, Scan};
 use crate::actor::ReadLevel;
+use crate::core::conf_codec;
 use crate::error::{Error, LeaderHint};
 
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
@@ -122,10 +123,9 @@ impl Reply {
     /// [`quorate_storage::Error::Malformed`].
     pub fn decode(bytes: &[u8]) -> quorate_storage::Result<Self> {
         Ok(match rkyv::from_bytes::<ReplyV1, rancor::Error>(bytes).map_err(|_| BAD_REPLY)? {
-            ReplyV1::Applied { term, index, output } => Self::Applied {
-                id: EntryId { term: Term(term), index: Index(index) },
-                output: output.into(),
-            },
+            ReplyV1::Applied { term, index, output } => {
+                Self::Applied { id: EntryId { term: Term(term), index: Index(index) }, output: output.into() }
+            }
             ReplyV1::Values(values) => {
                 Self::Values(values.into_iter().map(|value| value.map(Into::into)).collect())
             }
@@ -154,7 +154,7 @@ impl From<&Call> for CallV1 {
                 bytes_max: scan.bytes_max as u64,
             },
             Call::Query { level, body } => Self::Query { level: (*level).into(), body: body.to_vec() },
-            Call::ChangeConf(change) => Self::ChangeConf(change.encode().into()),
+            Call::ChangeConf(change) => Self::ChangeConf(conf_codec::encode(change).into()),
             Call::Transfer(to) => Self::Transfer(to.get()),
         }
     }
@@ -181,7 +181,7 @@ impl TryFrom<CallV1> for Call {
                 },
             },
             CallV1::Query { level, body } => Self::Query { level: level.into(), body: body.into() },
-            CallV1::ChangeConf(change) => Self::ChangeConf(ConfChange::decode(&change)?),
+            CallV1::ChangeConf(change) => Self::ChangeConf(conf_codec::decode(&change.into())?),
             CallV1::Transfer(to) => Self::Transfer(ReplicaId(to)),
         })
     }
@@ -253,10 +253,9 @@ impl TryFrom<ErrorV1> for Error {
                 hint: hint
                     .map(|(replica, node)| LeaderHint { replica: ReplicaId(replica), node: NodeId(node) }),
             },
-            ErrorV1::Busy { group, retry_after_micros } => Self::Busy {
-                group: GroupId(group),
-                retry_after: Duration::from_micros(retry_after_micros),
-            },
+            ErrorV1::Busy { group, retry_after_micros } => {
+                Self::Busy { group: GroupId(group), retry_after: Duration::from_micros(retry_after_micros) }
+            }
             ErrorV1::Transferring { group } => Self::Transferring { group: GroupId(group) },
             ErrorV1::Quarantined { group, reason, maybe_committed } => {
                 Self::Quarantined { group: GroupId(group), reason: Arc::from(reason), maybe_committed }
@@ -265,7 +264,9 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::NoSuchGroup { group } => Self::NoSuchGroup { group: GroupId(group) },
             ErrorV1::DeadlineExceeded => Self::DeadlineExceeded,
             ErrorV1::Indeterminate { group } => Self::Indeterminate { group: GroupId(group) },
-            ErrorV1::StaleRange { newer } => Self::StaleRange { newer: Box::new(GroupDescriptor::decode(&newer)?) },
+            ErrorV1::StaleRange { newer } => {
+                Self::StaleRange { newer: Box::new(GroupDescriptor::decode(&newer)?) }
+            }
             ErrorV1::ConfChangePending { group } => Self::ConfChangePending { group: GroupId(group) },
             ErrorV1::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: ConfEpoch(expected), current: ConfEpoch(current) }

@@ -23,7 +23,9 @@ pub async fn serve(handle: &GroupHandle, epoch: RangeEpoch, call: Call, deadline
             let applied = handle.propose(body, epoch, deadline).await?;
             Ok(Reply::Applied { id: applied.id, output: applied.output })
         }
-        Call::Get { level, keys } => read(handle, epoch, level, deadline, move |state| get(state, &keys)).await,
+        Call::Get { level, keys } => {
+            read(handle, epoch, level, deadline, move |state| get(state, &keys)).await
+        }
         Call::Scan { level, scan } => {
             read(handle, epoch, level, deadline, move |state| scan_pairs(state, &scan)).await
         }

@@ -84,7 +84,10 @@ async fn connect(spec: &DevSpec, node: u64) -> MultiplexedConnection {
     let port = spec.resp_port(u16::try_from(node % u64::from(spec.nodes)).unwrap());
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
-    client.get_multiplexed_async_connection_with_config(&config).await.expect("a ready node takes connections")
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+        .expect("a ready node takes connections")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,7 +121,8 @@ async fn acknowledged_writes_survive_ten_kills() {
     for writer in &writers {
         writer.verify(&mut connect(&spec, writer.id).await).await;
     }
-    let acknowledged: u64 = writers.iter().flat_map(|writer| &writer.keys).map(|key| key.acknowledged).max().unwrap();
+    let acknowledged: u64 =
+        writers.iter().flat_map(|writer| &writer.keys).map(|key| key.acknowledged).max().unwrap();
     assert!(acknowledged > KILLS, "writers made no progress");
     assert!(dev.terminate().success(), "SIGTERM ends with exit code 0");
 }

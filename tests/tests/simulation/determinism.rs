@@ -127,10 +127,9 @@ async fn write(node: &Node, host: &'static str, journal: &Mutex<Journal>, trace:
     let outcome = node.put(key.clone(), sequence.to_string()).await;
     match &outcome {
         Ok(_) => journal.lock().keys.entry(key).or_default().acknowledged = sequence,
-        Err(error) => assert!(
-            error.is_retryable() || error.is_maybe_committed(),
-            "a correct write ended as {error}"
-        ),
+        Err(error) => {
+            assert!(error.is_retryable() || error.is_maybe_committed(), "a correct write ended as {error}")
+        }
     }
     trace.record(format_args!("{host} wrote {sequence}: {outcome:?}"));
 }
@@ -139,7 +138,8 @@ async fn verify(node: &Node, journal: &Mutex<Journal>) -> Result<(), quorate::Er
     let keys = journal.lock().keys.clone();
     for (key, known) in keys {
         let value = node.get(key.clone(), ReadLevel::Linearizable).await?;
-        let found = value.map_or(0, |value| String::from_utf8_lossy(&value).parse().expect("a number we wrote"));
+        let found =
+            value.map_or(0, |value| String::from_utf8_lossy(&value).parse().expect("a number we wrote"));
         assert!(
             (known.acknowledged..=known.sent).contains(&found),
             "{key} holds write {found}, known is {known:?}"

@@ -163,7 +163,8 @@ fn addresses(options: &DevOptions) -> Result<Vec<NodeAddress>, StartError> {
     for at in 0..options.nodes {
         let mut peer = options.peer_addr(at);
         if peer.port() == 0 {
-            let free = free_port(peer).map_err(|source| StartError::Io { action: "find a free port", source })?;
+            let free =
+                free_port(peer).map_err(|source| StartError::Io { action: "find a free port", source })?;
             peer = free.1;
             held.push(free.0);
         }

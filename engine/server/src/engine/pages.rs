@@ -100,7 +100,7 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         "conf_epoch": descriptor.conf_epoch.get(),
         "replicas": replicas,
         "is_log_stalled": status.is_log_stalled,
-        "counters": node.group(status.group).counters(),
+        "report": node.group(status.group).local_report(),
     })
 }
 
