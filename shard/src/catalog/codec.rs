@@ -133,10 +133,12 @@ impl Catalog {
             Some(b"i") => self.next_group = GroupId(number(value)?),
             Some([b'n', ..]) => {
                 let node = decode_node(value)?;
+                check_key(key, &node_key(node.node))?;
                 self.nodes.insert(node.node, node);
             }
             Some([b'g', ..]) => {
                 let group = decode_group(value)?;
+                check_key(key, &group_key(group.descriptor.group))?;
                 self.groups.insert(group.descriptor.group, group);
             }
             _ => return Err(Error::Malformed { what: "catalog key" }),
@@ -180,6 +182,11 @@ fn decode_replica(form: &ReplicaV1) -> ReplicaDescriptor {
         node: NodeId(form.node),
         incarnation: Incarnation(form.incarnation),
     }
+}
+
+/// A record under another one's key would stand for both.
+fn check_key(key: &[u8], own: &[u8]) -> Result<()> {
+    if key == own { Ok(()) } else { Err(Error::Malformed { what: "catalog key" }) }
 }
 
 fn number(value: &[u8]) -> Result<u64> {

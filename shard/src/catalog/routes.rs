@@ -11,8 +11,19 @@ pub struct RouteTable {
 impl RouteTable {
     /// Sorts the ranges. Of two that overlap, the later one by (start, group) loses the shared part.
     pub fn new(ranges: impl Iterator<Item = (KeyRange, GroupId)>) -> Self {
-        let mut routes: Vec<_> = ranges.filter(|(range, _)| !is_empty(range)).collect();
-        routes.sort();
+        let mut ranges: Vec<_> = ranges.filter(|(range, _)| !is_empty(range)).collect();
+        ranges.sort_by(|(a, a_group), (b, b_group)| (&a.start, a_group).cmp(&(&b.start, b_group)));
+        let mut routes: Vec<(KeyRange, GroupId)> = Vec::with_capacity(ranges.len());
+        for (mut range, group) in ranges {
+            match routes.last().map(|(before, _)| &before.end) {
+                Some(None) => break,
+                Some(Some(end)) if *end > range.start => range.start = end.clone(),
+                _ => {}
+            }
+            if !is_empty(&range) {
+                routes.push((range, group));
+            }
+        }
         Self { routes }
     }
 
@@ -23,19 +34,21 @@ impl RouteTable {
         range.contains(key).then_some(*group)
     }
 
-    /// The groups whose ranges touch `start..end`, in key order.
+    /// The groups whose ranges touch `start..end`, in key order; none for an empty one. O(log groups).
     pub fn overlapping<'a>(
         &'a self,
         start: &'a [u8],
         end: Option<&'a [u8]>,
     ) -> impl DoubleEndedIterator<Item = GroupId> + 'a {
-        self.routes
-            .iter()
-            .filter(move |(range, _)| {
-                end.is_none_or(|end| range.start.as_ref() < end)
-                    && range.end.as_ref().is_none_or(|range_end| start < range_end.as_ref())
-            })
-            .map(|&(_, group)| group)
+        let first = self.routes.partition_point(|(range, _)| {
+            range.end.as_ref().is_some_and(|range_end| range_end.as_ref() <= start)
+        });
+        let behind = match end {
+            Some(end) if end <= start => first,
+            Some(end) => self.routes.partition_point(|(range, _)| range.start.as_ref() < end),
+            None => self.routes.len(),
+        };
+        self.routes[first..behind.max(first)].iter().map(|&(_, group)| group)
     }
 }
 
@@ -81,6 +94,29 @@ mod tests {
         ] {
             assert_eq!(table.find(key.as_bytes()), group.map(GroupId), "key {key}");
         }
+    }
+
+    #[test]
+    fn of_overlapping_ranges_the_one_that_starts_later_loses_the_shared_part() {
+        let ranges = [
+            (range("b", Some("m")), GroupId(1)),
+            (range("c", Some("d")), GroupId(2)),
+            (range("g", Some("z")), GroupId(3)),
+            (range("g", None), GroupId(4)),
+        ];
+        let table = RouteTable::new(ranges.into_iter());
+        for (key, group) in
+            [("a", None), ("c", Some(1)), ("e", Some(1)), ("l", Some(1)), ("m", Some(3)), ("z", Some(4))]
+        {
+            assert_eq!(table.find(key.as_bytes()), group.map(GroupId), "key {key}");
+        }
+        assert_eq!(table.overlapping(b"", None).collect::<Vec<_>>(), [1, 3, 4].map(GroupId));
+    }
+
+    #[test]
+    fn an_empty_range_touches_nobody() {
+        assert_eq!(table().overlapping(b"c", Some(b"c")).count(), 0);
+        assert_eq!(table().overlapping(b"n", Some(b"c")).count(), 0);
     }
 
     #[test]

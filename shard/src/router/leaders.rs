@@ -24,10 +24,32 @@ impl LeaderCache {
         }
     }
 
-    /// Forgets that `node` leads `group`.
+    /// Forgets that `node` leads `group`; what is known of another leader stays.
     pub fn forget(&self, group: GroupId, node: NodeId) {
-        if self.get(group) == Some(node) {
-            self.leaders.write().remove(&group);
+        if self.get(group) != Some(node) {
+            return;
         }
+        let mut leaders = self.leaders.write();
+        // Looked at again under the write lock: a newer leader may have been set meanwhile.
+        if leaders.get(&group) == Some(&node) {
+            leaders.remove(&group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgetting_an_old_leader_keeps_the_new_one() {
+        let leaders = LeaderCache::default();
+        leaders.set(GroupId(1), NodeId(1));
+        leaders.set(GroupId(1), NodeId(2));
+        leaders.forget(GroupId(1), NodeId(1));
+        assert_eq!(leaders.get(GroupId(1)), Some(NodeId(2)));
+        leaders.forget(GroupId(1), NodeId(2));
+        assert_eq!(leaders.get(GroupId(1)), None);
+        assert_eq!(leaders.get(GroupId(2)), None);
     }
 }

@@ -1,11 +1,15 @@
 //! Sends every request to the group that owns its key, wherever that group is led.
 //!
-//! The router follows leader hints, retries what had no effect with full jitter inside the caller's
-//! deadline, and never retries what may have committed. Requests that touch several groups fan out in
-//! parallel.
+//! The router follows leader hints, goes on to other replicas, retries what had no effect with jitter inside
+//! the caller's deadline, and never sends a write again that may have committed. It remembers newer
+//! descriptors that groups tell it until the catalog has caught up. A call is for one group: whoever touches
+//! several calls once for each.
 
+mod attempt;
 mod leaders;
 mod retry;
+mod told;
+mod tour;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +18,31 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quorate_storage::{GroupDescriptor, GroupId, NodeId};
 use quorate_telemetry::{Clock, Rng};
-use quorate_transport::{Lane, RequestError, Transport};
+use quorate_transport::Transport;
 use tokio::sync::Notify;
 
 pub use leaders::LeaderCache;
-pub use retry::{Attempt, Retry};
+pub use retry::{Attempt, CallKind, Failed, Others, Retry};
 
-use crate::actor::ReadLevel;
+use self::told::{Told, is_newer};
+use self::tour::Tour;
+use crate::actor::{GroupStatus, Lifecycle};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
-use crate::rpc::{self, Call, Reply, Request};
+use crate::rpc::{Call, Reply};
+
+/// Longest a call may take, whatever its caller says: deadlines must not run over the end of the clocks.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whom a call is for.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Whichever group serves this key.
     Key(Bytes),
+    /// Whichever group serves all of these keys (at least one): if no single one does (any more), the call
+    /// ends at once as [`Error::StaleRange`], without effect, and the caller groups its keys anew.
+    Keys(Arc<[Bytes]>),
     /// This group.
     Group(GroupId),
 }
@@ -59,17 +71,26 @@ pub struct RouterParts {
 pub struct Router {
     parts: Arc<RouterParts>,
     leaders: Arc<LeaderCache>,
+    told: Arc<Told>,
 }
 
-/// A call's way to one group at one moment.
-struct Route {
-    descriptor: Arc<GroupDescriptor>,
+/// Where a call goes at one moment.
+#[derive(Debug)]
+enum Route {
+    /// To the replicas of this group.
+    Group(Arc<GroupDescriptor>),
+    /// The keys belong to several groups; this is the first one's descriptor.
+    Split(Arc<GroupDescriptor>),
+    /// Nobody serves the target, as far as is known.
+    Nowhere,
+    /// The group was dropped.
+    Gone(GroupId),
 }
 
 impl Router {
     /// A router over these parts.
     pub fn new(parts: RouterParts) -> Self {
-        Self { parts: Arc::new(parts), leaders: Arc::default() }
+        Self { parts: Arc::new(parts), leaders: Arc::default(), told: Arc::default() }
     }
 
     /// The catalog as of now.
@@ -84,11 +105,7 @@ impl Router {
 
     /// The node that was last seen leading `group`.
     pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
-        let local = self.parts.registry.get(group).and_then(|handle| {
-            let leader = handle.role().leader?;
-            handle.descriptor().replica(leader).map(|replica| replica.node)
-        });
-        local.or_else(|| self.leaders.get(group))
+        self.running(group).as_ref().and_then(local_leader).or_else(|| self.leaders.get(group))
     }
 
     /// The group that serves `key`, if one does.
@@ -103,144 +120,198 @@ impl Router {
     /// outcome is not known ends as [`Error::Indeterminate`] and is not sent again.
     pub async fn call(&self, target: Target, call: Call, timeout: Duration) -> Result<Reply> {
         let clock = &self.parts.clock;
-        let mut retry = Retry::until(clock.monotonic() + timeout);
-        let mut next = None;
-        let mut tried = 0;
-        loop {
-            let Some(left) = retry.left(clock.monotonic()) else { return Err(Error::DeadlineExceeded) };
-            let (group, outcome) = match self.route(&target) {
-                Some(route) => {
-                    let node = next.take().unwrap_or_else(|| self.choose(&route.descriptor, &call, tried));
-                    tried += 1;
-                    let group = route.descriptor.group;
-                    (group, self.attempt(node, &route, call.clone(), left).await)
-                }
-                None => (GroupId(0), Err(no_route(&target))),
-            };
-            let error = match outcome {
+        let deadline = clock.monotonic().saturating_add(timeout.min(TIMEOUT_MAX));
+        let mut retry = Retry::until(deadline);
+        let mut tour = Tour::default();
+        let mut because = Error::DeadlineExceeded;
+        while retry.left(clock.monotonic()).is_some() {
+            let failed = match self.round(&target, &call, &mut tour, deadline).await {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
+                Err(failed) => failed,
             };
-            if matches!(error, Error::StaleRange { .. } | Error::NoSuchGroup { .. }) {
-                self.parts.catalog_stale.notify_one();
-            }
-            match retry.after(error, clock.monotonic(), self.parts.rng.as_ref()) {
+            match retry.after(failed, clock.monotonic(), self.parts.rng.as_ref()) {
                 Attempt::GiveUp(error) => return Err(error),
-                Attempt::Again { after, leader } => {
-                    if let Some(node) = leader {
-                        self.leaders.set(group, node);
-                        next = Some(node);
-                    }
+                Attempt::Again { after, because: error } => {
+                    because = error;
                     if !after.is_zero() {
                         tokio::time::sleep(after).await;
                     }
                 }
             }
         }
+        Err(because)
     }
 
-    fn route(&self, target: &Target) -> Option<Route> {
-        let catalog = self.parts.catalog.load();
-        let group = match target {
-            Target::Key(key) => catalog.route(key)?.descriptor.group,
-            Target::Group(group) => *group,
+    /// Routes once and asks one replica.
+    async fn round(
+        &self,
+        target: &Target,
+        call: &Call,
+        tour: &mut Tour,
+        deadline: Duration,
+    ) -> Result<Reply, Failed> {
+        let kind = if call.is_write() { CallKind::Write } else { CallKind::Read };
+        let descriptor = match self.route(target) {
+            Route::Group(descriptor) => descriptor,
+            nowhere => return Err(self.unrouted(nowhere, kind)),
         };
-        // A replica that runs here knows its own descriptor best, and group 0 is not in its own catalog
-        // before the first version.
-        if let Some(handle) = self.parts.registry.get(group) {
-            let descriptor = handle.descriptor();
-            let serves = match target {
-                Target::Key(key) => descriptor.range.contains(key),
-                Target::Group(_) => true,
+        let order = self.order(&descriptor, call);
+        let node = tour.next(&order);
+        let outcome = self.attempt(node, &descriptor, call, deadline).await;
+        outcome.map_err(|error| {
+            self.learn(&descriptor, node, &error, tour);
+            let others = match &error {
+                // The route is right and the keys are not: only the caller can group them anew.
+                Error::StaleRange { newer } if newer.range_epoch == descriptor.range_epoch => Others::Final,
+                _ if tour.has_untried(&order) => Others::Untried,
+                _ => Others::AllTried,
             };
-            if serves {
-                return Some(Route { descriptor });
-            }
-        }
-        let record = catalog.groups.get(&group).filter(|record| !record.dropped)?;
-        Some(Route { descriptor: Arc::new(record.descriptor.clone()) })
+            Failed { error, kind, others }
+        })
     }
 
-    /// The replica most likely to answer: the leader if one is known, else this node, else each in turn.
-    fn choose(&self, descriptor: &GroupDescriptor, call: &Call, tried: usize) -> NodeId {
-        let here = self.parts.node;
-        let local = self.parts.registry.get(descriptor.group);
-        if local.is_some() && is_local_read(call) {
-            return here;
-        }
-        if tried < 2 {
-            if let Some(handle) = &local
-                && let Some(leader) = handle.role().leader
-                && let Some(replica) = descriptor.replica(leader)
-            {
-                return replica.node;
+    /// Takes what a failure says about who leads, who serves, and whom not to ask again.
+    fn learn(&self, descriptor: &GroupDescriptor, node: NodeId, error: &Error, tour: &mut Tour) {
+        let group = descriptor.group;
+        match error {
+            // From a replica that does its work: it is asked again.
+            Error::Busy { .. }
+            | Error::Transferring { .. }
+            | Error::ConfChangePending { .. }
+            | Error::Lagging { .. }
+            | Error::Invalid(_)
+            | Error::ConfEpochMismatch { .. }
+            | Error::ConfChangeRefused(_) => return,
+            Error::StaleRange { newer } => {
+                self.parts.catalog_stale.notify_one();
+                if newer.uid == descriptor.uid && is_newer(newer, descriptor) {
+                    self.told.learn(newer);
+                    return;
+                }
             }
-            if let Some(node) = self.leaders.get(descriptor.group) {
-                return node;
-            }
+            Error::NoSuchGroup { .. } => self.parts.catalog_stale.notify_one(),
+            _ => {}
         }
-        let replicas = &descriptor.replicas;
-        if replicas.is_empty() {
-            return here;
+        tour.failed(node);
+        self.leaders.forget(group, node);
+        if let Error::NotLeader { hint: Some(hint), .. } = error
+            && hint.node != node
+            && self.is_known(descriptor, hint.node)
+        {
+            self.leaders.set(group, hint.node);
+            tour.hint(hint.node);
         }
-        replicas[(here.get() as usize + tried) % replicas.len()].node
     }
 
-    async fn attempt(&self, node: NodeId, route: &Route, call: Call, left: Duration) -> Result<Reply> {
-        let group = route.descriptor.group;
-        let outcome = if node == self.parts.node {
-            match self.parts.registry.get(group) {
-                Some(handle) => rpc::serve(&handle, route.descriptor.range_epoch, call, left).await,
-                None => Err(Error::NoSuchGroup { group }),
+    fn is_known(&self, descriptor: &GroupDescriptor, node: NodeId) -> bool {
+        descriptor.replica_on(node).is_some() || self.parts.catalog.load().nodes.contains_key(&node)
+    }
+
+    fn unrouted(&self, route: Route, kind: CallKind) -> Failed {
+        let (error, others) = match route {
+            Route::Split(descriptor) => {
+                (Error::StaleRange { newer: Box::new((*descriptor).clone()) }, Others::Final)
             }
-        } else {
-            self.ask(node, route, call, left).await
+            Route::Gone(group) => (Error::NoSuchGroup { group }, Others::Final),
+            // Before there is a catalog nothing can be said about what there is not.
+            _ if self.parts.catalog.load().version.is_none() => (NO_ROUTE, Others::AllTried),
+            _ => (NO_ROUTE, Others::Unrouted),
         };
-        match &outcome {
-            Ok(_) => self.leaders.set(group, node),
-            Err(_) => self.leaders.forget(group, node),
-        }
-        outcome
+        self.parts.catalog_stale.notify_one();
+        Failed { error, kind, others }
     }
 
-    async fn ask(&self, node: NodeId, route: &Route, call: Call, left: Duration) -> Result<Reply> {
-        let group = route.descriptor.group;
-        let is_write = call.is_write();
-        let request = Request::Group { group, epoch: route.descriptor.range_epoch, call }.encode();
-        match self.parts.transport.request(node, rpc::KIND, request, Lane::Control, left).await {
-            Ok(body) => match Reply::decode(&body) {
-                Ok(Reply::Failed(error)) => Err(error),
-                Ok(reply) => Ok(reply),
-                Err(_) if is_write => Err(Error::Indeterminate { group }),
-                Err(malformed) => Err(Error::Read(malformed)),
+    fn route(&self, target: &Target) -> Route {
+        let catalog = self.parts.catalog.load();
+        match target {
+            Target::Group(group) => match self.newest(&catalog, *group) {
+                Some(descriptor) => Route::Group(descriptor),
+                None if catalog.groups.contains_key(group) => Route::Gone(*group),
+                None => Route::Nowhere,
             },
-            Err(error) => Err(refused(error, group, is_write)),
+            Target::Key(key) => self.route_key(&catalog, key).map_or(Route::Nowhere, Route::Group),
+            Target::Keys(keys) => match keys.first().and_then(|key| self.route_key(&catalog, key)) {
+                Some(one) if keys.iter().all(|key| one.range.contains(key)) => Route::Group(one),
+                Some(one) => Route::Split(one),
+                None => Route::Nowhere,
+            },
         }
     }
-}
 
-fn is_local_read(call: &Call) -> bool {
-    let (Call::Get { level, .. } | Call::Scan { level, .. } | Call::Query { level, .. }) = call else {
-        return false;
-    };
-    *level != ReadLevel::Linearizable
-}
-
-fn no_route(target: &Target) -> Error {
-    match target {
-        Target::Key(_) => Error::NoSuchGroup { group: GroupId(0) },
-        Target::Group(group) => Error::NoSuchGroup { group: *group },
+    fn route_key(&self, catalog: &Catalog, key: &[u8]) -> Option<Arc<GroupDescriptor>> {
+        let published = catalog.route(key).map(|record| record.descriptor.group);
+        [published, self.told.serving(key)]
+            .into_iter()
+            .flatten()
+            .filter_map(|group| self.newest(catalog, group))
+            .find(|descriptor| descriptor.range.contains(key))
     }
-}
 
-/// What a failed request means for the call: a write that may have arrived is never called a failure.
-fn refused(error: RequestError, group: GroupId, is_write: bool) -> Error {
-    match error {
-        RequestError::NoReply(_) if is_write => Error::Indeterminate { group },
-        RequestError::Busy { retry_after, .. } => Error::Busy { group, retry_after },
-        RequestError::TooLarge { bytes, bytes_max } => {
-            Error::Invalid(quorate_storage::Error::TooLarge { what: "request", bytes, bytes_max })
+    /// The newest descriptor known of a live group: the catalog's, the local replica's (group 0 is not in its
+    /// own catalog before the first version), or one the group has told.
+    fn newest(&self, catalog: &Catalog, group: GroupId) -> Option<Arc<GroupDescriptor>> {
+        let record = catalog.groups.get(&group);
+        if record.is_some_and(|record| record.dropped) {
+            self.told.forget(group);
+            return None;
         }
-        _ => Error::NotLeader { group, hint: None },
+        let published = record.map(|record| &record.descriptor);
+        let is_news = |descriptor: &Arc<GroupDescriptor>| {
+            published.is_none_or(|known| known.uid == descriptor.uid && is_newer(descriptor, known))
+        };
+        let told = self.told.get(group);
+        let told_news = told.clone().filter(is_news);
+        if told.is_some() && told_news.is_none() {
+            self.told.forget(group);
+        }
+        let local = self.running(group).map(|status| status.descriptor).filter(is_news);
+        let news = match (told_news, local) {
+            (Some(told), Some(local)) if is_newer(&told, &local) => Some(told),
+            (told, local) => local.or(told),
+        };
+        news.or_else(|| published.map(|known| Arc::new(known.clone())))
+    }
+
+    /// What the local replica of `group` says of itself, if it runs. One that is quarantined says nothing:
+    /// what it knows is old.
+    fn running(&self, group: GroupId) -> Option<GroupStatus> {
+        let status = self.parts.registry.get(group)?.status();
+        (status.lifecycle == Lifecycle::Running).then_some(status)
+    }
+
+    /// In which order replicas are asked: for a read that any replica may serve this node first; then the
+    /// leader if one is known, this node, nodes that are connected, and the others.
+    fn order(&self, descriptor: &GroupDescriptor, call: &Call) -> Vec<NodeId> {
+        let here = self.parts.node;
+        let local = self.running(descriptor.group);
+        let mut order = Vec::with_capacity(descriptor.replicas.len() + 2);
+        if local.is_some() && call.is_local_read() {
+            order.push(here);
+        }
+        order.extend(local.as_ref().and_then(local_leader));
+        order.extend(self.leaders.get(descriptor.group));
+        order.extend(local.map(|_| here));
+        let mut others: Vec<NodeId> = descriptor.replicas.iter().map(|replica| replica.node).collect();
+        // Not every node starts with the same replica.
+        if !others.is_empty() {
+            let start = usize::try_from(here.get()).unwrap_or(0) % others.len();
+            others.rotate_left(start);
+        }
+        others.sort_by_key(|&node| !self.parts.transport.peer_up(node));
+        order.extend(others);
+        if order.is_empty() {
+            order.push(here);
+        }
+        order
     }
 }
+
+/// Nobody serves the target. The catalog's own group stands for the one that is not known.
+const NO_ROUTE: Error = Error::NoSuchGroup { group: GroupId(0) };
+
+fn local_leader(status: &GroupStatus) -> Option<NodeId> {
+    status.descriptor.replica(status.role.leader?).map(|replica| replica.node)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,43 +1,85 @@
-//! When and where a request is tried again.
+//! Whether and when a request is tried again. Pure: time comes in as a number.
 
 use std::time::Duration;
 
-use quorate_storage::NodeId;
 use quorate_telemetry::Rng;
 
 use crate::error::Error;
 
-/// First back-off; doubled with each attempt that found nobody to answer.
+/// First back-off; doubled with each round that found nobody to answer.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 /// Longest back-off: half an election timeout, so that a new leader is found soon after it is there.
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// Newer routes that are followed at once; after them it waits.
+const REROUTES_MAX: u32 = 2;
+/// Replicas that may fail to read their state before the caller is told.
+const READ_FAILURES_MAX: u32 = 3;
+/// How long a key that no group serves is looked for in newer catalogs.
+const UNROUTED_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(BACKOFF_MIN.as_micros() < BACKOFF_MAX.as_micros());
 
 /// What to do after an attempt has failed.
 #[derive(Debug)]
 pub enum Attempt {
-    /// Wait, then ask this node (or whoever comes next, if none is named).
+    /// Wait, then try again.
     Again {
         /// How long to wait; may be zero.
         after: Duration,
-        /// Who is said to lead.
-        leader: Option<NodeId>,
+        /// Why it has to be tried again: the answer, should the deadline pass meanwhile.
+        because: Error,
     },
     /// Give up: tell the caller.
     GiveUp(Error),
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// How.
+    pub error: Error,
+    /// What was asked.
+    pub kind: CallKind,
+    /// Whom else there is to ask.
+    pub others: Others,
+}
+
+/// Whether a request may be sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    /// It never has an effect.
+    Read,
+    /// It may have an effect: not sent again unless it is known to have had none.
+    Write,
+}
+
+/// Replicas that were not asked yet in this round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// There are some.
+    Untried,
+    /// All of them have been asked.
+    AllTried,
+    /// Nobody could be asked: the catalog, which is known, has no group for the target.
+    Unrouted,
+    /// Nobody else could say anything different.
+    Final,
 }
 
 /// The retry state of one request.
 #[derive(Debug)]
 pub struct Retry {
     deadline: Duration,
-    attempts: u32,
-    hints: u32,
+    rounds: u32,
+    reroutes: u32,
+    read_failures: u32,
+    unrouted_since: Option<Duration>,
 }
 
 impl Retry {
     /// A request that must end by `deadline`, on the node's monotonic clock.
     pub fn until(deadline: Duration) -> Self {
-        Self { deadline, attempts: 0, hints: 0 }
+        Self { deadline, rounds: 0, reroutes: 0, read_failures: 0, unrouted_since: None }
     }
 
     /// What is left at `now`; `None` once the deadline has passed.
@@ -45,37 +87,67 @@ impl Retry {
         self.deadline.checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    /// Decides after `error`. Only errors without effect are retried; a retry never starts behind the
-    /// deadline.
-    pub fn after(&mut self, error: Error, now: Duration, rng: &dyn Rng) -> Attempt {
-        if !error.is_retryable() {
-            return Attempt::GiveUp(error);
+    /// Decides after a failure. A write is only tried again if it had no effect; a retry never starts behind
+    /// the deadline.
+    pub fn after(&mut self, failed: Failed, now: Duration, rng: &dyn Rng) -> Attempt {
+        if !self.may_repeat(&failed, now) {
+            return Attempt::GiveUp(failed.error);
         }
-        let (wait, leader) = match &error {
-            // A fresh hint is followed at once; replicas that point at each other fall back to waiting.
-            Error::NotLeader { hint: Some(hint), .. } if self.hints < 2 => {
-                self.hints += 1;
-                (Duration::ZERO, Some(hint.node))
+        let wait = self.wait(&failed, rng);
+        if now.saturating_add(wait) >= self.deadline {
+            return Attempt::GiveUp(failed.error);
+        }
+        Attempt::Again { after: wait, because: failed.error }
+    }
+
+    fn may_repeat(&mut self, failed: &Failed, now: Duration) -> bool {
+        if failed.others == Others::Unrouted {
+            return now.saturating_sub(*self.unrouted_since.get_or_insert(now)) < UNROUTED_MAX;
+        }
+        self.unrouted_since = None;
+        if failed.others == Others::Final {
+            return false;
+        }
+        match &failed.error {
+            Error::Read(_) => {
+                self.read_failures += 1;
+                failed.kind == CallKind::Read && self.read_failures < READ_FAILURES_MAX
             }
-            Error::Busy { retry_after, .. } => (jitter(*retry_after, rng), None),
-            _ => (self.backoff(rng), None),
-        };
-        if now + wait >= self.deadline {
-            return Attempt::GiveUp(error);
+            error if error.is_maybe_committed() => failed.kind == CallKind::Read,
+            error => error.is_retryable(),
         }
-        Attempt::Again { after: wait, leader }
+    }
+
+    fn wait(&mut self, failed: &Failed, rng: &dyn Rng) -> Duration {
+        match &failed.error {
+            // The same replica once more, not before it said.
+            Error::Busy { retry_after, .. } => retry_after.saturating_add(self.backoff(rng)),
+            Error::Transferring { .. } | Error::ConfChangePending { .. } | Error::Lagging { .. } => {
+                self.backoff(rng)
+            }
+            Error::StaleRange { .. } if self.reroutes < REROUTES_MAX => {
+                self.reroutes += 1;
+                Duration::ZERO
+            }
+            Error::StaleRange { .. } => self.backoff(rng),
+            _ if failed.others == Others::Untried => Duration::ZERO,
+            _ => self.backoff(rng),
+        }
     }
 
     fn backoff(&mut self, rng: &dyn Rng) -> Duration {
-        let ceiling = BACKOFF_MIN.saturating_mul(1 << self.attempts.min(10)).min(BACKOFF_MAX);
-        self.attempts += 1;
-        self.hints = 0;
+        let ceiling = BACKOFF_MIN.saturating_mul(1 << self.rounds.min(10)).min(BACKOFF_MAX);
+        self.rounds = self.rounds.saturating_add(1);
+        self.reroutes = 0;
         jitter(ceiling, rng)
     }
 }
 
-/// Full jitter: anything from a quarter of `ceiling` to all of it.
+/// Anything from a quarter of `ceiling` to all of it: spread out, and never at once.
 fn jitter(ceiling: Duration, rng: &dyn Rng) -> Duration {
     let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX).max(4);
     Duration::from_micros(micros / 4 + rng.below(micros - micros / 4))
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,19 @@ use crate::error::{Error, LeaderHint};
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
 const BAD_REPLY: quorate_storage::Error = quorate_storage::Error::Malformed { what: "reply" };
 
+/// Why a leader refuses membership changes.
+pub(super) const REFUSALS: [&str; 9] = [
+    "raft refused it",
+    "it has no steps",
+    "the leader must hand over before it is removed",
+    "only a voter can lead",
+    "only a learner can be promoted",
+    "the replica is not a member",
+    "one replica is named twice",
+    "the last voter cannot be removed",
+    "the replica is a member already",
+];
+
 type Raw = Vec<u8>;
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -66,7 +79,7 @@ enum ErrorV1 {
     StaleRange { newer: Raw },
     ConfChangePending { group: u64 },
     ConfEpochMismatch { expected: u64, current: u64 },
-    ConfChangeRefused,
+    ConfChangeRefused { text: String },
     Lagging { replica: u64, entries: u64 },
     Invalid { text: String },
     Read { text: String },
@@ -235,7 +248,7 @@ impl From<Error> for ErrorV1 {
             Error::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: expected.get(), current: current.get() }
             }
-            Error::ConfChangeRefused(_) => Self::ConfChangeRefused,
+            Error::ConfChangeRefused(why) => Self::ConfChangeRefused { text: why.to_owned() },
             Error::Lagging { replica, entries } => Self::Lagging { replica: replica.get(), entries },
             Error::Invalid(source) => Self::Invalid { text: source.to_string() },
             Error::Read(source) => Self::Read { text: source.to_string() },
@@ -271,12 +284,17 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::ConfEpochMismatch { expected, current } => {
                 Self::ConfEpochMismatch { expected: ConfEpoch(expected), current: ConfEpoch(current) }
             }
-            ErrorV1::ConfChangeRefused => Self::ConfChangeRefused("the leader refused it"),
+            ErrorV1::ConfChangeRefused { text } => Self::ConfChangeRefused(known_refusal(&text)),
             ErrorV1::Lagging { replica, entries } => Self::Lagging { replica: ReplicaId(replica), entries },
             ErrorV1::Invalid { text } => Self::Invalid(remote(text)),
             ErrorV1::Read { text } => Self::Read(remote(text)),
         })
     }
+}
+
+/// The text of a refusal, if it is one that this release knows: static texts have to come from here.
+fn known_refusal(text: &str) -> &'static str {
+    REFUSALS.iter().find(|known| **known == text).copied().unwrap_or("the leader refused it")
 }
 
 fn remote(text: String) -> quorate_storage::Error {

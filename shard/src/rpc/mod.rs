@@ -1,6 +1,7 @@
 //! What a node asks another one to do for it, and what it answers. Travels as request bodies of the
 //! transport.
 
+mod answering;
 mod codec;
 mod serve;
 
@@ -9,7 +10,8 @@ use quorate_storage::kv::KeyValue;
 use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
 use quorate_transport::RequestKind;
 
-pub use serve::{READ_ITEMS_MAX, serve};
+pub use answering::Answering;
+pub use serve::{READ_BYTES_MAX, READ_ITEMS_MAX, serve};
 
 use crate::actor::ReadLevel;
 use crate::error::Error;
@@ -73,6 +75,19 @@ impl Call {
     pub fn is_write(&self) -> bool {
         matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
     }
+
+    /// How fresh a read must be; `None` for a write.
+    pub fn level(&self) -> Option<ReadLevel> {
+        match self {
+            Self::Get { level, .. } | Self::Scan { level, .. } | Self::Query { level, .. } => Some(*level),
+            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) => None,
+        }
+    }
+
+    /// Whether any replica may answer, not only the leader.
+    pub fn is_local_read(&self) -> bool {
+        self.level().is_some_and(|level| level != ReadLevel::Linearizable)
+    }
 }
 
 /// The bounds of a scan.
@@ -91,7 +106,7 @@ pub struct Scan {
 }
 
 /// The answer to a [`Request`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Reply {
     /// A command was applied.
     Applied {
@@ -113,3 +128,20 @@ pub enum Reply {
     /// It did not work out.
     Failed(Error),
 }
+
+impl Reply {
+    /// Whether this is a result of `call`: the right kind, with one value for each key.
+    pub fn answers(&self, call: &Call) -> bool {
+        match (call, self) {
+            (Call::Get { keys, .. }, Self::Values(values)) => keys.len() == values.len(),
+            (Call::Propose(_), Self::Applied { .. })
+            | (Call::Scan { .. }, Self::Pairs(_))
+            | (Call::Query { .. }, Self::Answer(_))
+            | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
