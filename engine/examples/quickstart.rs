@@ -13,6 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let node = Builder::new(dir.path()).open().await?;
     let fruit = ScanOptions { start: "fruit/".into(), end: Some("fruit0".into()), reverse: false };
+    #[expect(clippy::print_stdout, reason = "an example shows what it does")]
     for (key, value) in node.scan(&fruit, 100, ReadLevel::Linearizable).await? {
         println!("{} = {}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&value));
     }

@@ -1,13 +1,14 @@
 //! Key-value operations, routed by key.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use quorate_shard::actor::ReadLevel;
 use quorate_shard::router::{Router, Target};
-use quorate_shard::rpc::{Call, Reply, Scan};
+use quorate_shard::rpc::{Call, READ_ITEMS_MAX, Reply, Scan};
 use quorate_storage::kv::{Condition, KeyValue, KvCommand, KvOutcome, Op};
 use quorate_storage::{EntryId, GroupId};
 
@@ -111,7 +112,7 @@ impl Kv {
     ) -> Vec<Result<Option<Bytes>>> {
         self.fan_out(keys.iter(), |places| async move {
             let wanted: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
-            let target = Target::Key(wanted[0].clone());
+            let target = Target::Keys(wanted.clone().into());
             match self.router.call(target, Call::Get { level, keys: wanted }, timeout).await? {
                 Reply::Values(values) => Ok(values),
                 _ => Err(unexpected_reply()),
@@ -121,19 +122,16 @@ impl Kv {
     }
 
     pub(crate) async fn write(&self, batch: WriteBatch, timeout: Duration) -> Result<Written> {
-        let mut keys = batch.keys();
-        let Some(key) = keys.next().cloned() else {
-            return Err(quorate_shard::Error::Invalid(quorate_storage::Error::Malformed {
-                what: "empty batch",
-            })
-            .into());
+        let keys: Arc<[Bytes]> = batch.keys().cloned().collect();
+        let Some(first) = keys.first() else {
+            let empty = quorate_storage::Error::Malformed { what: "empty batch" };
+            return Err(quorate_shard::Error::Invalid(empty).into());
         };
-        let group = self.router.group_of(&key);
-        if keys.any(|other| self.router.group_of(other) != group) {
+        let group = self.router.group_of(first);
+        if keys.iter().any(|key| self.router.group_of(key) != group) {
             return Err(Error::CrossesGroups);
         }
-        drop(keys);
-        self.command(Target::Key(key), &batch.command, timeout).await
+        self.command(Target::Keys(keys), &batch.command, timeout).await
     }
 
     /// Operations on any keys: atomic within each group, in parallel over groups. For each operation,
@@ -142,7 +140,7 @@ impl Kv {
         self.fan_out(ops.iter().map(op_key), |places| async move {
             let ops = places.iter().map(|&at| ops[at].clone()).collect();
             let command = KvCommand { conditions: Vec::new(), ops };
-            let target = Target::Key(op_key(&command.ops[0]).clone());
+            let target = Target::Keys(command.ops.iter().map(|op| op_key(op).clone()).collect());
             match self.command(target, &command, timeout).await?.outcome {
                 KvOutcome::Applied { existed } => Ok(existed),
                 KvOutcome::Refused { .. } => Err(unexpected_reply()),
@@ -246,8 +244,10 @@ impl Kv {
             let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
             let Some((last, _)) = page.last() else { return Ok(()) };
             let page_bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
-            // Neither limit cut the page: there is nothing behind it.
-            let is_last = page_bytes < SCAN_PAGE_BYTES_MAX && pairs.len() + page.len() < limit;
+            // No limit cut the page: there is nothing behind it.
+            let is_last = page_bytes < SCAN_PAGE_BYTES_MAX
+                && page.len() < READ_ITEMS_MAX
+                && pairs.len() + page.len() < limit;
             if range.reverse {
                 range.end = Some(last.clone());
             } else {

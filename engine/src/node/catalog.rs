@@ -116,9 +116,20 @@ pub(crate) struct CatalogWriter {
 }
 
 impl CatalogWriter {
+    /// Like [`CatalogWriter::write`], once there is a first version.
+    pub(crate) async fn update<T>(
+        &self,
+        timeout: Duration,
+        change: impl FnMut(&Catalog) -> Result<Option<(CatalogEdit, T)>>,
+    ) -> Result<Option<T>> {
+        let deadline = self.clock.monotonic() + timeout;
+        self.copy.wait_for(timeout, |catalog| catalog.version).await?;
+        self.write(deadline.saturating_sub(self.clock.monotonic()), change).await
+    }
+
     /// Applies `change` to the newest version, again and again until nobody was faster. `change` answers
     /// `None` if there is nothing to do (any more). On return this node's copy holds the change.
-    pub(crate) async fn update<T>(
+    pub(crate) async fn write<T>(
         &self,
         timeout: Duration,
         mut change: impl FnMut(&Catalog) -> Result<Option<(CatalogEdit, T)>>,

@@ -9,7 +9,7 @@ use quorate_shard::Error;
 use quorate_shard::actor::{self, GroupHandle, ReadLevel};
 use quorate_shard::catalog::CATALOG_GROUP;
 use quorate_shard::registry::Registry;
-use quorate_shard::rpc::{self, Reply, Request};
+use quorate_shard::rpc::{self, Answering, Reply, Request};
 use quorate_storage::{GroupId, NodeId};
 use quorate_transport::{Handler, RaftMessage, RequestKind, Responder};
 
@@ -46,10 +46,15 @@ impl Handler for NodeHandler {
     ) {
         match kind {
             rpc::KIND => {
+                let request = match Request::decode(&body) {
+                    Ok(request) => request,
+                    Err(malformed) => return reply.reply(Reply::Failed(Error::Invalid(malformed)).encode()),
+                };
                 let (registry, copy) = (Arc::clone(&self.registry), self.copy.clone());
-                tokio::spawn(
-                    async move { reply.reply(answer(&registry, &copy, &body, deadline).await.encode()) },
-                );
+                let answering = Answering::new(&request, reply);
+                tokio::spawn(async move {
+                    answering.reply(answer(&registry, &copy, request, deadline).await);
+                });
             }
             actor::SNAPSHOT_CHUNK => {
                 let Some(handle) =
@@ -73,14 +78,13 @@ impl Handler for NodeHandler {
     }
 }
 
-async fn answer(registry: &Registry, copy: &CatalogCopy, body: &[u8], deadline: Duration) -> Reply {
-    match Request::decode(body) {
-        Ok(Request::Group { group, epoch, call }) => match registry.get(group) {
+async fn answer(registry: &Registry, copy: &CatalogCopy, request: Request, deadline: Duration) -> Reply {
+    match request {
+        Request::Group { group, epoch, call } => match registry.get(group) {
             Some(handle) => rpc::serve(&handle, epoch, call, deadline).await.unwrap_or_else(Reply::Failed),
             None => Reply::Failed(Error::NoSuchGroup { group }),
         },
-        Ok(Request::Catalog { have }) => catalog(registry, copy, have, deadline).await,
-        Err(malformed) => Reply::Failed(Error::Invalid(malformed)),
+        Request::Catalog { have } => catalog(registry, copy, have, deadline).await,
     }
 }
 

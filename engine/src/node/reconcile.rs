@@ -65,7 +65,7 @@ async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
         return Ok(());
     }
     core.catalog
-        .update(CATALOG_TIMEOUT, |catalog| {
+        .write(CATALOG_TIMEOUT, |catalog| {
             if catalog.version.is_some() {
                 return Ok(None);
             }
