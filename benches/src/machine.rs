@@ -20,7 +20,7 @@ pub(crate) fn fdatasync_per_s(dir: &Path) -> io::Result<f64> {
     let started = Instant::now();
     let mut syncs: u64 = 0;
     while started.elapsed() < SYNC_PROBE {
-        file.write_all_at(&[syncs as u8; PROBE_BYTES], (syncs % 64) * PROBE_BYTES as u64)?;
+        file.write_all_at(&[0xa5; PROBE_BYTES], (syncs % 64) * PROBE_BYTES as u64)?;
         file.sync_data()?;
         syncs += 1;
     }
