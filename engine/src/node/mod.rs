@@ -63,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,
+    /// Runs what is left to do when the last handle goes, wherever that happens.
+    pub(crate) runtime: tokio::runtime::Handle,
 }
 
 impl Core {
@@ -91,7 +93,8 @@ impl Core {
 /// own end within [`Config::deadline`].
 ///
 /// Call [`Node::shutdown`] before the last handle goes: dropped without it, the node stops like a killed
-/// process, without handing its leaderships over.
+/// process, without handing its leaderships over. Its directory can be opened again a moment later, when the
+/// disk writes in flight have ended.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) core: Arc<Core>,
@@ -107,6 +110,8 @@ impl Drop for Open {
         if !self.0.stopping.is_cancelled() {
             tracing::warn!(node = self.0.config.node.get(), "dropped without a shutdown");
             self.0.stopping.cancel();
+            let core = Arc::clone(&self.0);
+            self.0.runtime.spawn(stop::abandon(core));
         }
     }
 }
@@ -253,5 +258,11 @@ impl Node {
     /// of the node works afterwards. Takes up to 10 s. A second call returns at once.
     pub async fn shutdown(&self) -> Result<()> {
         stop::shutdown(&self.core).await
+    }
+
+    /// Stops like [`Node::shutdown`], but keeps its leaderships: for when every node of the cluster is stopped
+    /// at the same time, and nobody is left to take them.
+    pub async fn shutdown_together(&self) -> Result<()> {
+        stop::shutdown_together(&self.core).await
     }
 }

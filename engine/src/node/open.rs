@@ -99,6 +99,7 @@ pub(crate) async fn open(
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
+        runtime: tokio::runtime::Handle::current(),
     });
     open_groups(&core, &catalog_group).await?;
     let mut tasks = core.tasks.lock();

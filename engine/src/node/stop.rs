@@ -1,5 +1,7 @@
-//! A clean stop: leaderships handed over, accepted work finished, stores checkpointed, logs proven.
+//! A clean stop: leaderships handed over, accepted work finished, stores checkpointed, logs proven. And the
+//! other kind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,25 +15,47 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// For finishing what the groups have accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Stops for good, giving leaderships to nodes that stay.
 pub(super) async fn shutdown(core: &Core) -> Result<()> {
     if core.stopping.is_cancelled() {
         return Ok(());
     }
     core.stopping.cancel();
     hand_over(core).await;
+    close(core, StopMode::Graceful { deadline: DRAIN_TIMEOUT }).await;
+    tracing::info!(node = core.config.node.get(), "stopped");
+    Ok(())
+}
+
+/// Stops for good, together with every other node.
+pub(super) async fn shutdown_together(core: &Core) -> Result<()> {
+    if core.stopping.is_cancelled() {
+        return Ok(());
+    }
+    core.stopping.cancel();
+    close(core, StopMode::Drain { deadline: DRAIN_TIMEOUT }).await;
+    tracing::info!(node = core.config.node.get(), "stopped");
+    Ok(())
+}
+
+/// What is left to do for a node nobody holds any more: nothing of it may run on in this process, and its
+/// directory can be opened again when the last write has ended.
+pub(super) async fn abandon(core: Arc<Core>) {
+    close(&core, StopMode::Now).await;
+}
+
+async fn close(core: &Core, mode: StopMode) {
+    // First, so that nothing is started behind the back of this stop.
+    let mut tasks = std::mem::take(&mut *core.tasks.lock());
+    tasks.shutdown().await;
     let groups = core.registry.all();
-    join_all(groups.values().map(|handle| handle.stop(StopMode::Graceful { deadline: DRAIN_TIMEOUT }))).await;
+    join_all(groups.values().map(|handle| handle.stop(mode))).await;
     for &group in groups.keys() {
         core.registry.remove(group);
     }
     core.transport.stop().await;
-    let mut tasks = std::mem::take(&mut *core.tasks.lock());
-    tasks.abort_all();
-    while tasks.join_next().await.is_some() {}
     // The lock goes now, whatever handles are still about.
     drop(core.data.lock().take());
-    tracing::info!(node = core.config.node.get(), "stopped");
-    Ok(())
 }
 
 /// Every group led here is handed to another voter, so that its clients need not wait for an election.

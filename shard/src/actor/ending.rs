@@ -28,13 +28,11 @@ impl Actor {
         self.ending = Some(Ending::Quarantined);
     }
 
-    /// A graceful stop ends once this replica neither leads others nor owes anyone an answer.
+    /// A graceful stop ends once this replica neither leads (if somebody else can) nor owes anyone an answer.
     pub(crate) fn check_drained(&mut self) {
-        if self.stopping.is_none() || self.ending.is_some() {
-            return;
-        }
+        let Some(stopping) = self.stopping.as_ref().filter(|_| self.ending.is_none()) else { return };
         let core = &self.core.0;
-        let leads_others = core.role().is_leader && core.conf_state().voters.len() > 1;
+        let leads_others = stopping.waits_for_heir && core.role().is_leader;
         let is_applied = core.status().applied == core.status().handed;
         let is_durable = self.timers.durable_ready == self.timers.handed_ready;
         if !leads_others && self.pending.is_empty() && self.reads.is_empty() && is_applied && is_durable {

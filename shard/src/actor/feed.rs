@@ -107,17 +107,20 @@ impl Actor {
         self.shared.set_lifecycle(Lifecycle::Stopping);
         let now = Instant::now();
         let deadline = match mode {
-            StopMode::Graceful { deadline } => now + deadline,
+            StopMode::Graceful { deadline } | StopMode::Drain { deadline } => now + deadline,
             StopMode::Now => now,
         };
         let is_first = self.stopping.is_none();
-        let stopping = self.stopping.get_or_insert_with(|| Stopping { deadline, done: Vec::new() });
+        let is_handed_over = is_first && matches!(mode, StopMode::Graceful { .. }) && self.hand_over();
+        let stopping = self.stopping.get_or_insert_with(|| Stopping {
+            deadline,
+            waits_for_heir: is_handed_over,
+            done: Vec::new(),
+        });
         stopping.deadline = stopping.deadline.min(deadline);
         stopping.done.push(done);
-        match mode {
-            StopMode::Now => self.ending = Some(Ending::Stopped { clean: false }),
-            StopMode::Graceful { .. } if is_first => self.hand_over(),
-            StopMode::Graceful { .. } => {}
+        if mode == StopMode::Now {
+            self.ending = Some(Ending::Stopped { clean: false });
         }
     }
 
@@ -131,10 +134,10 @@ impl Actor {
         }
     }
 
-    /// Gives leadership to the voter that is closest behind, if this replica leads and there is one.
-    pub(crate) fn hand_over(&mut self) {
+    /// Gives leadership to the voter that is closest behind, if this replica leads and there is one. Whether it tries.
+    pub(crate) fn hand_over(&mut self) -> bool {
         if !self.core.0.role().is_leader {
-            return;
+            return false;
         }
         let status = self.core.0.status();
         let heir = status
@@ -142,9 +145,9 @@ impl Actor {
             .iter()
             .filter(|peer| peer.replica != self.replica && peer.is_voter && peer.is_recently_active)
             .max_by_key(|peer| (peer.matched, std::cmp::Reverse(peer.replica)));
-        if let Some(heir) = heir {
-            let (ticket, to) = (self.pending.ticket(), heir.replica);
-            self.inputs.push(Input::Transfer { ticket, to });
-        }
+        let Some(heir) = heir else { return false };
+        let (ticket, to) = (self.pending.ticket(), heir.replica);
+        self.inputs.push(Input::Transfer { ticket, to });
+        true
     }
 }

@@ -112,6 +112,12 @@ pub enum StopMode {
         /// For everything together.
         deadline: Duration,
     },
+    /// Like [`StopMode::Graceful`], but keeps its leadership: for when the other replicas are stopped as well, and
+    /// nobody could take it.
+    Drain {
+        /// For everything together.
+        deadline: Duration,
+    },
     /// Finishes the disk writes in flight and nothing else, as after a crash.
     Now,
 }

@@ -82,6 +82,8 @@ impl std::fmt::Debug for Core {
 #[derive(Debug)]
 pub(crate) struct Stopping {
     pub(crate) deadline: Instant,
+    /// Leadership is being handed over: the stop waits until somebody has it.
+    pub(crate) waits_for_heir: bool,
     pub(crate) done: Vec<oneshot::Sender<()>>,
 }
 

@@ -100,7 +100,7 @@ impl RunningCluster for Running {
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), StartError>> {
         Box::pin(async move {
-            let stopping = self.nodes.iter().map(|running| running.node.shutdown());
+            let stopping = self.nodes.iter().map(|running| running.node.shutdown_together());
             let stopped = join_all(stopping).await;
             for running in &self.nodes {
                 running.upkeep.abort();
