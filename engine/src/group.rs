@@ -93,7 +93,8 @@ impl Group {
     }
 
     /// Puts a new replica on `node` in the place of `old`. `old` keeps its vote until the new one has caught
-    /// up. Returns the new replica's id.
+    /// up, unless `node` is where it lives: then it goes first, because a node holds one replica of a group at
+    /// most. That is how a replica that lost its directory comes back. Returns the new replica's id.
     pub async fn replace_replica(&self, old: ReplicaId, node: NodeId) -> Result<ReplicaId> {
         membership::replace_replica(&self.core, self.id, old, node, self.timeout()).await
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use quorate_shard::actor::ReadLevel;
 use quorate_shard::router::{Router, Target};
-use quorate_shard::rpc::{Call, READ_ITEMS_MAX, Reply, Scan};
+use quorate_shard::rpc::{Call, Reply, Scan};
 use quorate_storage::kv::{Condition, KeyValue, KvCommand, KvOutcome, Op};
 use quorate_storage::{EntryId, GroupId};
 
@@ -242,21 +242,15 @@ impl Kv {
             };
             let reply = self.router.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
             let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
+            // However short a page is: the pair behind it may just have been too long for it. Only an empty one is
+            // the end.
             let Some((last, _)) = page.last() else { return Ok(()) };
-            let page_bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
-            // No limit cut the page: there is nothing behind it.
-            let is_last = page_bytes < SCAN_PAGE_BYTES_MAX
-                && page.len() < READ_ITEMS_MAX
-                && pairs.len() + page.len() < limit;
             if range.reverse {
                 range.end = Some(last.clone());
             } else {
                 range.start = successor(last);
             }
             pairs.extend(page);
-            if is_last {
-                break;
-            }
         }
         Ok(())
     }

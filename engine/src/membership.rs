@@ -78,7 +78,8 @@ pub(crate) async fn remove(core: &Core, group: GroupId, replica: ReplicaId, time
 }
 
 /// Puts a new replica on `node` in the place of `old`, which stays a voter until the new one has caught up:
-/// both change in one step.
+/// both change in one step. A node holds one replica of a group at most: on `old`'s own node, where it has lost
+/// its directory, `old` goes first.
 pub(crate) async fn replace_replica(
     core: &Core,
     group: GroupId,
@@ -87,7 +88,13 @@ pub(crate) async fn replace_replica(
     timeout: Duration,
 ) -> Result<ReplicaId> {
     let deadline = core.deadline(timeout);
-    let new = add_learner(core, group, node, timeout).await?;
+    if node_of(core, group, old)? == Some(node) {
+        remove(core, group, old, timeout).await?;
+        let new = add_learner(core, group, node, core.left(deadline)?).await?;
+        promote(core, group, new, core.left(deadline)?).await?;
+        return Ok(new);
+    }
+    let new = add_learner(core, group, node, core.left(deadline)?).await?;
     hand_over(core, group, old, core.left(deadline)?).await?;
     let ops = [ConfChangeOp::Promote(new), ConfChangeOp::Remove(old)];
     change_caught_up(core, group, &ops, core.left(deadline)?).await?;
@@ -102,9 +109,9 @@ pub(crate) async fn transfer(core: &Core, group: GroupId, to: ReplicaId, timeout
 
 /// If `leaving` leads the group, makes another voter lead it.
 async fn hand_over(core: &Core, group: GroupId, leaving: ReplicaId, timeout: Duration) -> Result<()> {
+    let Some(node) = node_of(core, group, leaving)? else { return Ok(()) };
     let catalog = core.copy.load();
     let record = live(catalog.groups.get(&group), group)?;
-    let Some(node) = record.descriptor.replica(leaving).map(|replica| replica.node) else { return Ok(()) };
     let barrier = Call::Scan {
         level: ReadLevel::Linearizable,
         scan: quorate_shard::rpc::Scan {
@@ -168,6 +175,13 @@ fn joining_on(core: &Core, group: GroupId, node: NodeId) -> Result<ReplicaDescri
     let record = live(catalog.groups.get(&group), group)?;
     let joining = record.joining.iter().find(|replica| replica.node == node);
     joining.copied().ok_or_else(|| refused("the node has a replica of the group already"))
+}
+
+/// Where a replica lives, if the group has it.
+fn node_of(core: &Core, group: GroupId, replica: ReplicaId) -> Result<Option<NodeId>> {
+    let catalog = core.copy.load();
+    let record = live(catalog.groups.get(&group), group)?;
+    Ok(record.descriptor.replica(replica).map(|found| found.node))
 }
 
 fn live(record: Option<&GroupRecord>, group: GroupId) -> Result<&GroupRecord> {

@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
+    /// Groups that are being started.
+    pub(crate) starting: Mutex<std::collections::BTreeSet<GroupId>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,

@@ -96,6 +96,7 @@ pub(crate) async fn open(
         collector,
         stores,
         lost: Mutex::default(),
+        starting: Mutex::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),

@@ -188,7 +188,9 @@ async fn remove_unwanted(core: &Core, catalog: &Catalog) -> Result<()> {
         let is_wanted = record
             .and_then(|record| record.replica_on(core.config.node))
             .is_some_and(|origin| origin.replica().replica == replica);
-        if !is_wanted && replica < catalog.next_replica {
+        // One that could not be opened does not know which replica it is; its data is left for repair.
+        let is_known = replica != ReplicaId(0);
+        if is_known && !is_wanted && replica < catalog.next_replica {
             replicas::destroy(core, group).await?;
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_shard::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode,
+    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartError, StartSpec, StopMode,
     create_group as create_replica, start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
@@ -87,8 +87,10 @@ pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &Replic
     Ok(create_replica(Arc::clone(deps_of(core, birth.group)), spec).await?)
 }
 
-/// Starts the replica whose directory is there.
-pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<GroupHandle> {
+/// Starts the replica whose directory is there, unless it runs or is being started: two of it would write the
+/// same files. One that cannot be opened is quarantined: that is its own failure, not the node's.
+pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<()> {
+    let Some(_starting) = Starting::begin(core, group) else { return Ok(()) };
     let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
     let spec = StartSpec {
         group,
@@ -98,9 +100,40 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
         stats: core.collector.register(group.get()),
         listener,
     };
-    let handle = start_group(Arc::clone(deps_of(core, group)), spec).await?;
-    core.registry.insert(group, handle.clone());
-    Ok(handle)
+    let deps = deps_of(core, group);
+    let handle = match start_group(Arc::clone(deps), spec.clone()).await {
+        Ok(handle) => handle,
+        Err(error @ StartError::WorkerGone { .. }) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(group = group.get(), %error, "group quarantined: it cannot be opened");
+            GroupHandle::quarantined(deps, &spec, &error)
+        }
+    };
+    core.registry.insert(group, handle);
+    Ok(())
+}
+
+/// Held while a group is being started.
+struct Starting<'a> {
+    core: &'a Core,
+    group: GroupId,
+}
+
+impl<'a> Starting<'a> {
+    /// `None` if there is nothing to start any more.
+    fn begin(core: &'a Core, group: GroupId) -> Option<Self> {
+        let mut starting = core.starting.lock();
+        // Looked at under the lock: whoever started it has left its handle before leaving the set.
+        let is_to_start = core.registry.get(group).is_none() && starting.insert(group);
+        drop(starting);
+        is_to_start.then(|| Self { core, group })
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.core.starting.lock().remove(&self.group);
+    }
 }
 
 /// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.

@@ -1,0 +1,163 @@
+//! Replicas added, promoted, removed and replaced while writes go on.
+
+use std::time::Duration;
+
+use quorate::{Config, Error, Group, GroupError, GroupReadiness, Node, NodeId, ReplicaId};
+
+use crate::cluster::{Cluster, GROUP, PATIENCE, has_applied, replica_on, until};
+use crate::writing::Writing;
+
+/// Membership changes wait for catching up, on a machine that does other things too.
+fn patient(config: &mut Config) {
+    config.deadline = Duration::from_secs(15);
+}
+
+/// Four nodes; the only group is on the first three.
+async fn of_four() -> Cluster {
+    let cluster = Cluster::open(4, patient).await;
+    let group = cluster.node(1).group(GROUP);
+    assert_eq!(nodes(&group), [1, 2, 3]);
+    cluster
+}
+
+/// Where the group's replicas are, as the catalog says.
+fn nodes(group: &Group) -> Vec<u64> {
+    let mut nodes: Vec<u64> =
+        group.descriptor().unwrap().replicas.iter().map(|replica| replica.node.get()).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+async fn catalog_says(cluster: &Cluster, running: &[u64], expected: &[u64]) {
+    for &id in running {
+        let group = cluster.node(id).group(GROUP);
+        until("the new membership", || (nodes(&group) == expected).then_some(())).await;
+    }
+}
+
+/// Waits until a replica runs on `node` and holds everything that is committed now.
+async fn caught_up(cluster: &Cluster, node: u64) {
+    let leader = cluster.leader(GROUP).await;
+    let committed = cluster.node(leader).group(GROUP).local_status().unwrap();
+    until("catching up", || has_applied(cluster.node(node), &committed).then_some(())).await;
+}
+
+async fn buried(cluster: &Cluster, node: u64) {
+    let group = cluster.data_dir(node).join("groups").join(GROUP.to_string());
+    until("the burial", || {
+        let stopped = cluster.node(node).group(GROUP).local_status().is_none();
+        (stopped && !group.join("wal").exists()).then_some(())
+    })
+    .await;
+}
+
+fn is_voter(node: &Node, replica: ReplicaId) -> bool {
+    let status = node.group(GROUP).local_status().unwrap();
+    status.peers.iter().any(|peer| peer.replica == replica && peer.is_voter)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_joins_is_promoted_and_a_follower_is_removed_under_load() {
+    let cluster = of_four().await;
+    let writing = Writing::through(cluster.node(1));
+    writing.go_on(50).await;
+    // Asked of a node that has no replica of the group.
+    let group = cluster.node(4).group(GROUP);
+    let joined = group.add_learner(NodeId(4)).await.unwrap();
+    catalog_says(&cluster, &[1, 2, 3, 4], &[1, 2, 3, 4]).await;
+    let leader = cluster.leader(GROUP).await;
+    assert!(!is_voter(cluster.node(leader), joined));
+    group.promote(joined).await.unwrap();
+    let leader = cluster.leader(GROUP).await;
+    until("a vote", || is_voter(cluster.node(leader), joined).then_some(())).await;
+
+    let follower = cluster.follower(GROUP).await;
+    group.remove(replica_on(&group, follower).unwrap()).await.unwrap();
+    let left: Vec<u64> = (1..=4).filter(|&id| id != follower).collect();
+    catalog_says(&cluster, &[1, 2, 3, 4], &left).await;
+    buried(&cluster, follower).await;
+    writing.go_on(50).await;
+    for id in left {
+        caught_up(&cluster, id).await;
+    }
+    writing.verify(cluster.node(follower)).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_removed_hands_over_first() {
+    let cluster = of_four().await;
+    let writing = Writing::through(cluster.node(4));
+    writing.go_on(20).await;
+    let leader = cluster.leader(GROUP).await;
+    let group = cluster.node(1).group(GROUP);
+    group.remove(replica_on(&group, leader).unwrap()).await.unwrap();
+    let left: Vec<u64> = (1..=3).filter(|&id| id != leader).collect();
+    catalog_says(&cluster, &[1, 2, 3, 4], &left).await;
+    buried(&cluster, leader).await;
+    writing.go_on(20).await;
+    writing.verify(cluster.node(leader)).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_replaced_while_writes_go_on() {
+    let cluster = of_four().await;
+    let writing = Writing::through(cluster.node(1));
+    writing.go_on(50).await;
+    let leader = cluster.leader(GROUP).await;
+    let group = cluster.node(2).group(GROUP);
+    let old = replica_on(&group, leader).unwrap();
+    let new = group.replace_replica(old, NodeId(4)).await.unwrap();
+    let left: Vec<u64> = (1..=4).filter(|&id| id != leader).collect();
+    catalog_says(&cluster, &[1, 2, 3, 4], &left).await;
+    assert_eq!(replica_on(&group, 4), Some(new));
+    buried(&cluster, leader).await;
+    writing.go_on(50).await;
+    caught_up(&cluster, 4).await;
+    writing.verify(cluster.node(4)).await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_make_no_sense_are_refused() {
+    let cluster = of_four().await;
+    let group = cluster.node(1).group(GROUP);
+    let unknown = group.add_learner(NodeId(9)).await;
+    assert!(matches!(unknown, Err(Error::NoSuchNode(NodeId(9)))), "{unknown:?}");
+    let twice = group.add_learner(NodeId(2)).await;
+    assert!(matches!(twice, Err(Error::Group(GroupError::ConfChangeRefused(_)))), "{twice:?}");
+    let stranger = group.remove(ReplicaId(1_000)).await;
+    assert!(matches!(stranger, Err(Error::Group(GroupError::ConfChangeRefused(_)))), "{stranger:?}");
+    let voter = group.promote(replica_on(&group, 2).unwrap()).await;
+    assert!(matches!(voter, Err(Error::Group(GroupError::ConfChangeRefused(_)))), "{voter:?}");
+    assert_eq!(nodes(&group), [1, 2, 3]);
+    cluster.shutdown().await;
+}
+
+/// A replica whose directory is gone has forgotten its votes: it must not come back as the one it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_lost_its_directory_comes_back_only_under_a_new_id() {
+    let mut cluster = Cluster::open(3, patient).await;
+    let writing = Writing::through(cluster.node(1));
+    writing.go_on(20).await;
+    let old = replica_on(&cluster.node(1).group(GROUP), 3).unwrap();
+    cluster.take(3).shutdown().await.unwrap();
+    std::fs::remove_dir_all(cluster.data_dir(3).join("groups").join(GROUP.to_string())).unwrap();
+    cluster.start(3).await;
+    let lost = (GROUP, GroupReadiness::Lost);
+    until("a lost replica", || cluster.node(3).readiness().groups.contains(&lost).then_some(())).await;
+    cluster.node(3).ready(PATIENCE).await.unwrap();
+    assert!(cluster.node(3).group(GROUP).local_status().is_none());
+    writing.go_on(20).await;
+
+    let new = cluster.node(3).group(GROUP).replace_replica(old, NodeId(3)).await.unwrap();
+    assert!(new > old);
+    let ready = (GROUP, GroupReadiness::Ready);
+    until("a replica", || cluster.node(3).readiness().groups.contains(&ready).then_some(())).await;
+    caught_up(&cluster, 3).await;
+    assert_eq!(cluster.node(3).group(GROUP).local_status().unwrap().replica, new);
+    writing.go_on(20).await;
+    writing.verify(cluster.node(3)).await;
+    cluster.shutdown().await;
+}
