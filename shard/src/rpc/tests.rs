@@ -171,6 +171,14 @@ proptest! {
 }
 
 #[test]
+fn a_conf_change_with_too_many_steps_is_refused_before_it_is_sent() {
+    let ops = vec![ConfChangeOp::Remove(ReplicaId(1)); quorate_storage::conf_change::STEPS_MAX + 1];
+    let call = Call::ChangeConf(ConfChange { expected_epoch: ConfEpoch(1), ops });
+    let request = Request::Group { group: GroupId(1), epoch: RangeEpoch(1), call };
+    assert!(matches!(request.encode(), Err(quorate_storage::Error::TooLarge { .. })));
+}
+
+#[test]
 fn mutated_bytes_never_panic() {
     println!("seed {SEED:#x}");
     let rng = SeededRng::new(SEED);
