@@ -85,7 +85,7 @@ impl CatalogCopy {
         let replicas = &record.descriptor.replicas;
         let at = usize::try_from(rng.below(replicas.len() as u64)).expect("drawn below a length");
         let node = replicas[at].node;
-        let request = Request::Catalog { have: catalog.version }.encode();
+        let request = Request::Catalog { have: catalog.version }.encode()?;
         let Ok(body) = transport.request(node, rpc::KIND, request, Lane::Control, ASK_TIMEOUT).await else {
             return Ok(());
         };

@@ -285,7 +285,7 @@ impl Inner {
         Ok(Next::Goes)
     }
 
-    /// Replaces the state by an installed snapshot's (DESIGN 9: queued behind the applies in flight).
+    /// Replaces the state by an installed snapshot's: queued behind the applies in flight.
     fn restore(&self, state: &mut State, token: &SnapshotToken, label: SnapshotLabel) -> Result<(), Failure> {
         let index = token.id.index;
         if index <= state.record.applied.index {

@@ -56,6 +56,10 @@ struct GroupV1 {
     dropped: bool,
 }
 
+const _: () = assert!(size_of::<ArchivedNodeV1>() == 50, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedReplicaV1>() == 32, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedGroupV1>() == 33, "as docs/FORMAT.md has it");
+
 pub(super) fn counter_key(counter: Counter) -> Bytes {
     Bytes::from_static(match counter {
         Counter::Version => b"c/v",

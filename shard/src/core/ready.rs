@@ -12,8 +12,8 @@ use super::durability::{Held, Released};
 use super::gate::Refusal;
 use super::group::{Group, hard_state_of, id_of};
 use super::io::{AppliedConf, Applying, Committed, Fetch, LogPersist, Reply, Ticket};
+use super::membership;
 use super::visible::Published;
-use super::{conf_codec, membership};
 use crate::error::Error;
 
 impl Group {
@@ -230,7 +230,7 @@ impl Group {
 
     fn apply_conf_change(&mut self, raw: &eraftpb::Entry) -> AppliedConf {
         // The gate and the log's checksums have passed it: a newer release wrote it. Going on would diverge.
-        let change = conf_codec::decode(&raw.context);
+        let change = ConfChange::decode(&raw.context);
         let Ok(change) = change else { panic!("the conf change at {} cannot be decoded", raw.index) };
         let refused = self.try_conf_change(&change).err();
         AppliedConf {
