@@ -127,6 +127,16 @@ impl CatalogWriter {
         self.write(deadline.saturating_sub(self.clock.monotonic()), change).await
     }
 
+    /// This node's copy, once it holds everything that was decided before this call. One linearizable read.
+    pub(crate) async fn newest(&self, timeout: Duration) -> Result<Arc<Catalog>> {
+        let deadline = self.clock.monotonic() + timeout;
+        let version = self.kv.catalog_version(timeout).await?;
+        self.copy.stale.notify_one();
+        let left = deadline.saturating_sub(self.clock.monotonic());
+        self.copy.wait_for(left, |catalog| (catalog.version >= version).then_some(())).await?;
+        Ok(self.copy.load())
+    }
+
     /// Applies `change` to the newest version, again and again until nobody was faster. `change` answers
     /// `None` if there is nothing to do (any more). On return this node's copy holds the change.
     pub(crate) async fn write<T>(

@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
+    /// Replicas that are being opened at this moment: never two openings of one directory.
+    pub(crate) opening: Mutex<std::collections::BTreeSet<GroupId>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,
@@ -255,3 +257,6 @@ impl Node {
         stop::shutdown(&self.core).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,8 +87,10 @@ pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &Replic
     Ok(create_replica(Arc::clone(deps_of(core, birth.group)), spec).await?)
 }
 
-/// Starts the replica whose directory is there.
-pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<GroupHandle> {
+/// Starts the replica whose directory is there, unless it runs or is being opened already. One that cannot be opened
+/// is registered all the same, as quarantined: whoever asks for it is told why.
+pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<()> {
+    let Some(_opening) = Opening::begin(core, group) else { return Ok(()) };
     let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
     let spec = StartSpec {
         group,
@@ -98,20 +100,51 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
         stats: core.collector.register(group.get()),
         listener,
     };
-    let handle = start_group(Arc::clone(deps_of(core, group)), spec).await?;
-    core.registry.insert(group, handle.clone());
-    Ok(handle)
+    let deps = deps_of(core, group);
+    let handle = match start_group(Arc::clone(deps), spec.clone()).await {
+        Ok(handle) => handle,
+        Err(failure) => {
+            tracing::error!(group = group.get(), error = %failure, "group quarantined: it did not start");
+            GroupHandle::quarantined(deps, &spec, &failure)
+        }
+    };
+    core.registry.insert(group, handle);
+    Ok(())
+}
+
+/// The right to open a replica's directory.
+struct Opening<'a> {
+    core: &'a Core,
+    group: GroupId,
+}
+
+impl<'a> Opening<'a> {
+    /// `None` if somebody else opens it, it runs, or the node stops.
+    fn begin(core: &'a Core, group: GroupId) -> Option<Self> {
+        let mut opening = core.opening.lock();
+        if core.stopping.is_cancelled() || core.registry.get(group).is_some() || !opening.insert(group) {
+            return None;
+        }
+        Some(Self { core, group })
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.core.opening.lock().remove(&self.group);
+    }
 }
 
 /// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.
 pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
     if let Some(handle) = core.registry.get(group) {
-        core.registry.remove(group);
         handle.stop(StopMode::Now).await;
     }
-    core.collector.forget(group.get());
     let data = core.data()?;
     super::open::blocking(core, group, move || data.bury(group)).await??;
+    // Only now: what is registered is not started again, and is removed again if its burial failed.
+    core.registry.remove(group);
+    core.collector.forget(group.get());
     tracing::info!(group = group.get(), "replica removed");
     Ok(())
 }

@@ -8,6 +8,10 @@ use quorate_shard::actor::StopMode;
 use super::Core;
 use crate::error::Result;
 
+/// For replicas that are being opened: those that take longer are left as by a crash.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to look whether they are.
+const OPENING_PAUSE: Duration = Duration::from_millis(2);
 /// For handing over all leaderships.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// For finishing what the groups have accepted.
@@ -18,6 +22,7 @@ pub(super) async fn shutdown(core: &Core) -> Result<()> {
         return Ok(());
     }
     core.stopping.cancel();
+    let _late = tokio::time::timeout(OPENING_TIMEOUT, opened(core)).await;
     hand_over(core).await;
     let groups = core.registry.all();
     join_all(groups.values().map(|handle| handle.stop(StopMode::Graceful { deadline: DRAIN_TIMEOUT }))).await;
@@ -32,6 +37,13 @@ pub(super) async fn shutdown(core: &Core) -> Result<()> {
     drop(core.data.lock().take());
     tracing::info!(node = core.config.node.get(), "stopped");
     Ok(())
+}
+
+/// Returns when no replica is being opened. None begins to be once the node stops.
+async fn opened(core: &Core) {
+    while !core.opening.lock().is_empty() {
+        tokio::time::sleep(OPENING_PAUSE).await;
+    }
 }
 
 /// Every group led here is handed to another voter, so that its clients need not wait for an election.

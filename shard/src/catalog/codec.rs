@@ -117,6 +117,19 @@ fn encode(
 }
 
 impl Catalog {
+    /// Key of the catalog's version.
+    pub fn version_key() -> Bytes {
+        counter_key(Counter::Version)
+    }
+
+    /// Reads the value of [`Catalog::version_key`].
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none of ours.
+    pub fn decode_version(value: &[u8]) -> Result<u64> {
+        number(value)
+    }
+
     /// Decodes the records of [`CATALOG_START`]`..`[`CATALOG_END`].
     ///
     /// # Errors
