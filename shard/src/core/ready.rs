@@ -175,6 +175,11 @@ impl Group {
         self.apply.handed = index;
         self.apply.batches.push_back((index, 0));
         self.apply.fetch = None;
+        // What they proposed is in the snapshot or lost its place to it; nobody will know.
+        while let Some(pending) = self.proposals.next_through(index) {
+            let group = self.membership.descriptor.group;
+            self.fail(pending.ticket, Error::Indeterminate { group });
+        }
         let record = &restored.label.record;
         self.set_membership(record.descriptor.clone(), record.conf_state.clone());
     }
