@@ -105,6 +105,7 @@ impl Group {
     }
 
     async fn call(&self, call: Call) -> Result<Reply> {
+        self.core.check_running()?;
         Ok(self.core.router.call(Target::Group(self.id), call, self.timeout()).await?)
     }
 

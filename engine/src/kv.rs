@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use quorate_shard::actor::ReadLevel;
+use quorate_shard::catalog::{CATALOG_GROUP, Catalog};
 use quorate_shard::router::{Router, Target};
 use quorate_shard::rpc::{Call, Reply, Scan};
 use quorate_storage::kv::{Condition, KeyValue, KvCommand, KvOutcome, Op};
@@ -99,6 +100,19 @@ impl Kv {
         let call = Call::Get { level, keys: vec![key.clone()] };
         match self.router.call(Target::Key(key), call, timeout).await? {
             Reply::Values(mut values) if values.len() == 1 => Ok(values.remove(0)),
+            _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// The newest version of the catalog; `None` before the first.
+    pub(crate) async fn catalog_version(&self, timeout: Duration) -> Result<Option<u64>> {
+        let call = Call::Get { level: ReadLevel::Linearizable, keys: vec![Catalog::version_key()] };
+        match self.router.call(Target::Group(CATALOG_GROUP), call, timeout).await? {
+            Reply::Values(values) => match values.as_slice() {
+                [Some(version)] => Ok(Some(Catalog::decode_version(version)?)),
+                [None] => Ok(None),
+                _ => Err(unexpected_reply()),
+            },
             _ => Err(unexpected_reply()),
         }
     }

@@ -158,7 +158,7 @@ async fn open_frontends(
     Ok(frontends)
 }
 
-/// DESIGN section 10: readiness went with the signal; then connections finish, then the engine stops. The admin
+/// Readiness went with the signal; then connections finish, then the engine stops. The admin
 /// pages go last, so that a stop can be watched.
 async fn stop_within_limit(
     frontends: Option<Frontends>,

@@ -1,6 +1,6 @@
 //! The Quorate server: the Redis protocol, the admin pages and the `quorate` command.
 //!
-//! The binary is one call to [`main`] with a [`Cluster`](dev::Cluster); everything else is here, so that tests run
+//! The binary is one call to [`main`] with a [`Cluster`]; everything else is here, so that tests run
 //! it in their own process. The frontends know the engine only as [`Backend`].
 
 pub mod admin;

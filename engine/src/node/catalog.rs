@@ -85,7 +85,7 @@ impl CatalogCopy {
         let replicas = &record.descriptor.replicas;
         let at = usize::try_from(rng.below(replicas.len() as u64)).expect("drawn below a length");
         let node = replicas[at].node;
-        let request = Request::Catalog { have: catalog.version }.encode();
+        let request = Request::Catalog { have: catalog.version }.encode()?;
         let Ok(body) = transport.request(node, rpc::KIND, request, Lane::Control, ASK_TIMEOUT).await else {
             return Ok(());
         };
@@ -125,6 +125,16 @@ impl CatalogWriter {
         let deadline = self.clock.monotonic() + timeout;
         self.copy.wait_for(timeout, |catalog| catalog.version).await?;
         self.write(deadline.saturating_sub(self.clock.monotonic()), change).await
+    }
+
+    /// This node's copy, once it holds everything that was decided before this call. One linearizable read.
+    pub(crate) async fn newest(&self, timeout: Duration) -> Result<Arc<Catalog>> {
+        let deadline = self.clock.monotonic() + timeout;
+        let version = self.kv.catalog_version(timeout).await?;
+        self.copy.stale.notify_one();
+        let left = deadline.saturating_sub(self.clock.monotonic());
+        self.copy.wait_for(left, |catalog| (catalog.version >= version).then_some(())).await?;
+        Ok(self.copy.load())
     }
 
     /// Applies `change` to the newest version, again and again until nobody was faster. `change` answers

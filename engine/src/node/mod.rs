@@ -60,8 +60,8 @@ pub(crate) struct Core {
     pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
-    /// Groups that are being started.
-    pub(crate) starting: Mutex<std::collections::BTreeSet<GroupId>>,
+    /// Replicas that are being opened at this moment: never two openings of one directory.
+    pub(crate) opening: Mutex<std::collections::BTreeSet<GroupId>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,
@@ -73,6 +73,11 @@ impl Core {
     /// The data directory, until the node is stopped.
     pub(crate) fn data(&self) -> Result<DataDir> {
         self.data.lock().clone().ok_or(Error::Stopped)
+    }
+
+    /// Refuses what comes after the node's stop has begun: nobody would answer before the deadline.
+    pub(crate) fn check_running(&self) -> Result<()> {
+        if self.stopping.is_cancelled() { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// The monotonic time `timeout` from now.
@@ -161,6 +166,7 @@ impl Node {
     /// # Errors
     /// [`Error::is_retryable`] tells whether to try again.
     pub async fn get(&self, key: impl Into<Bytes>, level: ReadLevel) -> Result<Option<Bytes>> {
+        self.core.check_running()?;
         self.core.kv.get(key.into(), level, self.core.config.deadline).await
     }
 
@@ -172,6 +178,9 @@ impl Node {
 
     /// Like [`Node::get_many`], with a result for each key: one group's failure is that of its own keys only.
     pub async fn get_each(&self, keys: &[Bytes], level: ReadLevel) -> Vec<Result<Option<Bytes>>> {
+        if let Err(stopped) = self.core.check_running() {
+            return keys.iter().map(|_| Err(stopped.clone())).collect();
+        }
         self.core.kv.get_each(keys, level, self.core.config.deadline).await
     }
 
@@ -210,18 +219,23 @@ impl Node {
     /// # Errors
     /// [`Error::CrossesGroups`] if its keys belong to different groups.
     pub async fn write(&self, batch: WriteBatch) -> Result<Written> {
+        self.core.check_running()?;
         self.core.kv.write(batch, self.core.config.deadline).await
     }
 
     /// Operations on any keys: atomic within each group only, in parallel over groups. For each operation,
     /// whether its key was there before, or why its group's part was not carried out.
     pub async fn write_each(&self, ops: &[Op]) -> Vec<Result<bool>> {
+        if let Err(stopped) = self.core.check_running() {
+            return ops.iter().map(|_| Err(stopped.clone())).collect();
+        }
         self.core.kv.write_each(ops, self.core.config.deadline).await
     }
 
     /// Up to `limit` pairs in key order (or against it). Each group's part is read in pages that are each
     /// consistent in themselves.
     pub async fn scan(&self, options: &ScanOptions, limit: usize, level: ReadLevel) -> Result<Vec<KeyValue>> {
+        self.core.check_running()?;
         self.core.kv.scan(options, limit, level, self.core.config.deadline).await
     }
 
@@ -268,3 +282,6 @@ impl Node {
         stop::shutdown_together(&self.core).await
     }
 }
+
+#[cfg(test)]
+mod tests;

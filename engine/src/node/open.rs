@@ -96,40 +96,46 @@ pub(crate) async fn open(
         collector,
         stores,
         lost: Mutex::default(),
-        starting: Mutex::default(),
+        opening: Mutex::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
         runtime: tokio::runtime::Handle::current(),
     });
     open_groups(&core, &catalog_group).await?;
-    let mut tasks = core.tasks.lock();
-    tasks.spawn(reconcile::run(Arc::clone(&core), nodes));
-    tasks.spawn(publish::run(Arc::clone(&core)));
-    drop(tasks);
+    spawn_tasks(&core, nodes);
     Ok(Node::new(core))
+}
+
+fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>) {
+    let mut tasks = core.tasks.lock();
+    tasks.spawn(reconcile::run(Arc::clone(core), nodes));
+    tasks.spawn(reconcile::follow(Arc::clone(core)));
+    tasks.spawn(publish::run(Arc::clone(core)));
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.
 async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
-    let found = core.data()?.groups()?;
-    if let Some(replica) = catalog_group.replica_on(core.config.node)
-        && !found.contains(&CATALOG_GROUP)
-    {
+    let data = core.data()?;
+    let found = data.groups()?;
+    // Group 0 comes first on every node. Where others are, or its tombstone is, it was here and is gone: made anew
+    // under its old id it would have forgotten its votes.
+    let is_new = found.is_empty() && data.replica(CATALOG_GROUP)?.is_none();
+    if found.contains(&CATALOG_GROUP) {
+        replicas::start(core, CATALOG_GROUP, false).await?;
+    } else if let Some(replica) = catalog_group.replica_on(core.config.node).filter(|_| is_new) {
         let mut replica = *replica;
         replica.incarnation = Incarnation(core.seams.rng.next_id());
         replicas::create(core, catalog_group, &ReplicaOrigin::Birth(replica)).await?;
         let is_first = catalog_group.replicas.first().is_some_and(|first| first.replica == replica.replica);
         replicas::start(core, CATALOG_GROUP, is_first).await?;
-    } else if found.contains(&CATALOG_GROUP) {
-        replicas::start(core, CATALOG_GROUP, false).await?;
     }
     let mut opening = core.tasks.lock();
     for group in found.into_iter().filter(|&group| group != CATALOG_GROUP) {
         let core = Arc::clone(core);
         opening.spawn(async move {
             if let Err(error) = replicas::start(&core, group, false).await {
-                tracing::error!(group = group.get(), %error, "the group did not start");
+                tracing::error!(group = group.get(), %error, "the group was not started");
             }
         });
     }

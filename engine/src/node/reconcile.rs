@@ -10,12 +10,14 @@ use quorate_storage::{GroupDescriptor, GroupId, ReplicaId};
 
 use super::{Core, bootstrap, replicas};
 use crate::config::NodeAddress;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Pause between rounds while there is no catalog yet.
 const PAUSE_BOOTSTRAP: Duration = Duration::from_millis(10);
 /// Pause between rounds otherwise, unless something changes.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The replica of a handle that stands in for one that could not be opened.
+const NOT_OPENED: ReplicaId = ReplicaId(0);
 /// How long one change of the catalog may take.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,8 +33,24 @@ pub(super) async fn run(core: Arc<Core>, nodes: Vec<NodeAddress>) {
             biased;
             () = core.stopping.cancelled() => return,
             () = core.changed.notified() => {}
-            () = core.copy.stale.notified() => refresh(&core).await,
-            () = tokio::time::sleep(pause) => refresh(&core).await,
+            () = tokio::time::sleep(pause) => core.copy.stale.notify_one(),
+        }
+    }
+}
+
+/// Reads the catalog again when somebody found this node's copy to be old, until the node stops. A task of its own:
+/// a round waits for newer versions itself.
+pub(super) async fn follow(core: Arc<Core>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = core.stopping.cancelled() => return,
+            () = core.copy.stale.notified() => {}
+        }
+        let before = core.copy.load().version;
+        refresh(&core).await;
+        if core.copy.load().version != before {
+            core.changed.notify_one();
         }
     }
 }
@@ -47,16 +65,25 @@ async fn refresh(core: &Core) {
     }
 }
 
-async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
+pub(super) async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
     let catalog = core.copy.load();
     if catalog.version.is_none() {
         return write_first_version(core, nodes).await;
     }
-    register(core, &catalog).await?;
-    create_missing(core, &catalog).await?;
-    start_stopped(core, &catalog).await?;
-    remove_unwanted(core, &catalog).await?;
+    if !register(core, &catalog).await? {
+        return Ok(());
+    }
+    // What fails for one replica, or for want of a leader of group 0, leaves the others alone.
+    let created = create_missing(core, &catalog).await;
+    start_stopped(core, &catalog).await;
+    remove_unwanted(core, &catalog).await;
+    created?;
     publish_descriptors(core, &catalog).await
+}
+
+/// One replica's failure: the next round tries again.
+fn report(group: GroupId, error: &Error) {
+    tracing::warn!(group = group.get(), %error, "the replica is not yet what the catalog says");
 }
 
 async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
@@ -78,8 +105,8 @@ async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
     Ok(())
 }
 
-/// Binds this node's id to its data directory.
-async fn register(core: &Core, catalog: &Catalog) -> Result<()> {
+/// Binds this node's id to its data directory. Whether this is the directory the cluster knows.
+async fn register(core: &Core, catalog: &Catalog) -> Result<bool> {
     let node = core.config.node;
     let mine = core.data()?.incarnation();
     match catalog.nodes.get(&node) {
@@ -91,9 +118,9 @@ async fn register(core: &Core, catalog: &Catalog) -> Result<()> {
                 here = %mine,
                 "this data directory is not the one the cluster knows: join under a new node id"
             );
-            return Ok(());
+            return Ok(false);
         }
-        _ => return Ok(()),
+        _ => return Ok(true),
     }
     core.catalog
         .update(CATALOG_TIMEOUT, |catalog| {
@@ -107,48 +134,88 @@ async fn register(core: &Core, catalog: &Catalog) -> Result<()> {
             Ok(Some((edit, ())))
         })
         .await?;
-    Ok(())
+    let catalog = core.copy.load();
+    Ok(catalog.nodes.get(&node).is_some_and(|record| record.incarnation == mine))
 }
 
 /// Creates the directories of replicas that were never here, and says so in the catalog: from then on a
 /// missing directory is a lost one.
 async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
-    let mut created: BTreeMap<GroupId, ReplicaOrigin> = BTreeMap::new();
-    for (group, record, origin) in wanted(core, catalog) {
-        let replica = origin.replica();
-        let marked = record.created.contains(&replica.replica);
-        let found = core.data()?.replica(group)?.filter(|found| !found.tombstone);
-        match found {
-            Some(found) if found.replica == replica.replica => {
-                core.lost.lock().remove(&group);
-            }
-            // An older replica of this group is still here; it is removed first.
-            Some(_) => continue,
-            None if marked => {
-                if core.lost.lock().insert(group) {
-                    tracing::error!(
-                        group = group.get(),
-                        replica = replica.replica.get(),
-                        "the replica's directory is gone: replace the replica"
-                    );
-                }
-                continue;
-            }
-            None => replicas::create(core, &record.birth, &origin).await?,
+    if wanted(core, catalog).all(|(_, record, origin)| is_marked(record, &origin)) {
+        for (group, record, origin) in wanted(core, catalog) {
+            ensure_created(core, (group, record), &origin)
+                .await
+                .map_or_else(|error| report(group, &error), drop);
         }
-        if !marked {
-            created.insert(group, origin);
+        return Ok(());
+    }
+    // A copy that is behind may not show yet that a replica was here, and was lost since.
+    let catalog = core.catalog.newest(CATALOG_TIMEOUT).await?;
+    let mut created: BTreeMap<GroupId, ReplicaOrigin> = BTreeMap::new();
+    for (group, record, origin) in wanted(core, &catalog) {
+        match ensure_created(core, (group, record), &origin).await {
+            Ok(true) if !is_marked(record, &origin) => drop(created.insert(group, origin)),
+            Ok(_) => {}
+            Err(error) => report(group, &error),
         }
     }
+    mark_created(core, &created).await?;
+    for (group, origin) in created {
+        let campaigns = first_of_birth(catalog.groups.get(&group)) == Some(origin.replica().replica);
+        replicas::start(core, group, campaigns).await?;
+    }
+    Ok(())
+}
+
+/// Creates the replica's directory if it never was there. Whether it is there now.
+async fn ensure_created(
+    core: &Core,
+    (group, record): (GroupId, &GroupRecord),
+    origin: &ReplicaOrigin,
+) -> Result<bool> {
+    let replica = origin.replica().replica;
+    let is_marked = is_marked(record, origin);
+    if is_marked && core.registry.get(group).is_some() {
+        return Ok(true);
+    }
+    let found = core.data()?.replica(group)?.filter(|found| !found.tombstone);
+    match found {
+        Some(found) if found.replica == replica => {
+            core.lost.lock().remove(&group);
+            Ok(true)
+        }
+        // An older replica of this group is still here; it is removed first.
+        Some(_) => Ok(false),
+        None if is_marked => {
+            if core.lost.lock().insert(group) {
+                let replica = replica.get();
+                tracing::error!(
+                    group = group.get(),
+                    replica,
+                    "the replica's directory is gone: replace the replica"
+                );
+            }
+            Ok(false)
+        }
+        None => {
+            replicas::create(core, &record.birth, origin).await?;
+            // Whichever replica was lost here: this one is in its place.
+            core.lost.lock().remove(&group);
+            Ok(true)
+        }
+    }
+}
+
+async fn mark_created(core: &Core, created: &BTreeMap<GroupId, ReplicaOrigin>) -> Result<()> {
     if created.is_empty() {
         return Ok(());
     }
     core.catalog
         .update(CATALOG_TIMEOUT, |catalog| {
             let mut edit = catalog.edit();
-            for (group, origin) in &created {
+            for (group, origin) in created {
                 let Some(record) = catalog.groups.get(group) else { continue };
-                if record.created.contains(&origin.replica().replica) {
+                if is_marked(record, origin) {
                     continue;
                 }
                 let mut record = record.clone();
@@ -158,43 +225,60 @@ async fn create_missing(core: &Core, catalog: &Catalog) -> Result<()> {
             Ok((!edit.is_empty()).then_some((edit, ())))
         })
         .await?;
-    for (group, origin) in created {
-        let campaigns = first_of_birth(catalog.groups.get(&group)) == Some(origin.replica().replica);
-        replicas::start(core, group, campaigns).await?;
-    }
     Ok(())
 }
 
 /// Starts replicas that are here but do not run.
-async fn start_stopped(core: &Core, catalog: &Catalog) -> Result<()> {
+async fn start_stopped(core: &Core, catalog: &Catalog) {
     for (group, _, origin) in wanted(core, catalog) {
         if core.registry.get(group).is_some() || core.lost.lock().contains(&group) {
             continue;
         }
-        let found = core.data()?.replica(group)?.filter(|found| !found.tombstone);
-        if found.is_some_and(|found| found.replica == origin.replica().replica) {
-            replicas::start(core, group, false).await?;
+        if let Err(error) = start_found(core, group, origin.replica().replica).await {
+            report(group, &error);
         }
+    }
+}
+
+async fn start_found(core: &Core, group: GroupId, replica: ReplicaId) -> Result<()> {
+    let found = core.data()?.replica(group)?;
+    if found.is_some_and(|found| !found.tombstone && found.replica == replica) {
+        replicas::start(core, group, false).await?;
     }
     Ok(())
 }
 
 /// Removes replicas that the group has let go. A replica is only removed if this very version of the catalog
 /// is known to be newer than the replica: its id was handed out before.
-async fn remove_unwanted(core: &Core, catalog: &Catalog) -> Result<()> {
+async fn remove_unwanted(core: &Core, catalog: &Catalog) {
     for (&group, handle) in core.registry.all().iter() {
-        let replica = handle.replica();
         let record = catalog.groups.get(&group);
-        let is_wanted = record
-            .and_then(|record| record.replica_on(core.config.node))
-            .is_some_and(|origin| origin.replica().replica == replica);
-        // One that could not be opened does not know which replica it is; its data is left for repair.
-        let is_known = replica != ReplicaId(0);
-        if is_known && !is_wanted && replica < catalog.next_replica {
-            replicas::destroy(core, group).await?;
+        let wanted = record.and_then(|record| record.replica_on(core.config.node));
+        if wanted.is_some_and(|wanted| wanted.replica().replica == handle.replica()) {
+            continue;
+        }
+        if let Err(error) = remove_if_unwanted(core, catalog, (group, handle.replica()), wanted).await {
+            report(group, &error);
         }
     }
-    Ok(())
+}
+
+async fn remove_if_unwanted(
+    core: &Core,
+    catalog: &Catalog,
+    (group, running): (GroupId, ReplicaId),
+    wanted: Option<ReplicaOrigin>,
+) -> Result<()> {
+    let here = if running == NOT_OPENED {
+        core.data()?.replica(group)?.map(|found| found.replica)
+    } else {
+        Some(running)
+    };
+    let is_wanted = here == wanted.map(|wanted| wanted.replica().replica);
+    match here {
+        Some(here) if !is_wanted && here < catalog.next_replica => replicas::destroy(core, group).await,
+        _ => Ok(()),
+    }
 }
 
 /// A group's leader tells the catalog what the group has decided about itself.
@@ -239,6 +323,10 @@ fn wanted<'a>(
     catalog.groups.iter().filter_map(|(&group, record)| {
         record.replica_on(core.config.node).map(|origin| (group, record, origin))
     })
+}
+
+fn is_marked(record: &GroupRecord, origin: &ReplicaOrigin) -> bool {
+    record.created.contains(&origin.replica().replica)
 }
 
 fn first_of_birth(record: Option<&GroupRecord>) -> Option<ReplicaId> {

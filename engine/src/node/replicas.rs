@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_shard::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartError, StartSpec, StopMode,
+    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode,
     create_group as create_replica, start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
@@ -87,10 +87,10 @@ pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &Replic
     Ok(create_replica(Arc::clone(deps_of(core, birth.group)), spec).await?)
 }
 
-/// Starts the replica whose directory is there, unless it runs or is being started: two of it would write the
-/// same files. One that cannot be opened is quarantined: that is its own failure, not the node's.
+/// Starts the replica whose directory is there, unless it runs or is being opened already. One that cannot be opened
+/// is registered all the same, as quarantined: whoever asks for it is told why.
 pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<()> {
-    let Some(_starting) = Starting::begin(core, group) else { return Ok(()) };
+    let Some(_opening) = Opening::begin(core, group) else { return Ok(()) };
     let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
     let spec = StartSpec {
         group,
@@ -103,48 +103,48 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
     let deps = deps_of(core, group);
     let handle = match start_group(Arc::clone(deps), spec.clone()).await {
         Ok(handle) => handle,
-        Err(error @ StartError::WorkerGone { .. }) => return Err(error.into()),
-        Err(error) => {
-            tracing::error!(group = group.get(), %error, "group quarantined: it cannot be opened");
-            GroupHandle::quarantined(deps, &spec, &error)
+        Err(failure) => {
+            tracing::error!(group = group.get(), error = %failure, "group quarantined: it did not start");
+            GroupHandle::quarantined(deps, &spec, &failure)
         }
     };
     core.registry.insert(group, handle);
     Ok(())
 }
 
-/// Held while a group is being started.
-struct Starting<'a> {
+/// The right to open a replica's directory.
+struct Opening<'a> {
     core: &'a Core,
     group: GroupId,
 }
 
-impl<'a> Starting<'a> {
-    /// `None` if there is nothing to start any more.
+impl<'a> Opening<'a> {
+    /// `None` if somebody else opens it, it runs, or the node stops.
     fn begin(core: &'a Core, group: GroupId) -> Option<Self> {
-        let mut starting = core.starting.lock();
-        // Looked at under the lock: whoever started it has left its handle before leaving the set.
-        let is_to_start = core.registry.get(group).is_none() && starting.insert(group);
-        drop(starting);
-        is_to_start.then(|| Self { core, group })
+        let mut opening = core.opening.lock();
+        if core.stopping.is_cancelled() || core.registry.get(group).is_some() || !opening.insert(group) {
+            return None;
+        }
+        Some(Self { core, group })
     }
 }
 
-impl Drop for Starting<'_> {
+impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        self.core.starting.lock().remove(&self.group);
+        self.core.opening.lock().remove(&self.group);
     }
 }
 
 /// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.
 pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
     if let Some(handle) = core.registry.get(group) {
-        core.registry.remove(group);
         handle.stop(StopMode::Now).await;
     }
-    core.collector.forget(group.get());
     let data = core.data()?;
     super::open::blocking(core, group, move || data.bury(group)).await??;
+    // Only now: what is registered is not started again, and is removed again if its burial failed.
+    core.registry.remove(group);
+    core.collector.forget(group.get());
     tracing::info!(group = group.get(), "replica removed");
     Ok(())
 }

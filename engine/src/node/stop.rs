@@ -10,6 +10,10 @@ use quorate_shard::actor::StopMode;
 use super::Core;
 use crate::error::Result;
 
+/// For replicas that are being opened: those that take longer are left as by a crash.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often to look whether they are.
+const OPENING_PAUSE: Duration = Duration::from_millis(2);
 /// For handing over all leaderships.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// For finishing what the groups have accepted.
@@ -21,6 +25,7 @@ pub(super) async fn shutdown(core: &Core) -> Result<()> {
         return Ok(());
     }
     core.stopping.cancel();
+    let _late = tokio::time::timeout(OPENING_TIMEOUT, opened(core)).await;
     hand_over(core).await;
     close(core, StopMode::Graceful { deadline: DRAIN_TIMEOUT }).await;
     tracing::info!(node = core.config.node.get(), "stopped");
@@ -45,6 +50,7 @@ pub(super) async fn abandon(core: Arc<Core>) {
 }
 
 async fn close(core: &Core, mode: StopMode) {
+    let _late = tokio::time::timeout(OPENING_TIMEOUT, opened(core)).await;
     // First, so that nothing is started behind the back of this stop.
     let mut tasks = std::mem::take(&mut *core.tasks.lock());
     tasks.shutdown().await;
@@ -56,6 +62,13 @@ async fn close(core: &Core, mode: StopMode) {
     core.transport.stop().await;
     // The lock goes now, whatever handles are still about.
     drop(core.data.lock().take());
+}
+
+/// Returns when no replica is being opened. None begins to be once the node stops.
+async fn opened(core: &Core) {
+    while !core.opening.lock().is_empty() {
+        tokio::time::sleep(OPENING_PAUSE).await;
+    }
 }
 
 /// Every group led here is handed to another voter, so that its clients need not wait for an election.

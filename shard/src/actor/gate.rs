@@ -1,5 +1,5 @@
 //! Carries out what the cold-start gate decides: asks the state machine, restores it if it must be, and reports once
-//! that has succeeded or failed. Runs on a background worker, before the raft node exists (DESIGN 6).
+//! that has succeeded or failed. Runs on a background worker, before the raft node exists.
 
 use std::sync::Arc;
 use std::time::Duration;

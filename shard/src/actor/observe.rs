@@ -62,7 +62,7 @@ impl Actor {
         }
     }
 
-    /// A disk that hangs answers nothing; a leader on it gives its office away if it can (DESIGN 4).
+    /// A disk that hangs answers nothing; a leader on it gives its office away if it can.
     pub(crate) fn check_log_stall(&mut self) {
         let patience: Duration = self.config.tick * self.config.core.election_ticks_max * STALL_ELECTIONS;
         let is_stalled = self.log.in_flight_for() > patience;

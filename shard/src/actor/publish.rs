@@ -1,6 +1,6 @@
 //! Publishing snapshots: when one is due, and the order in which it becomes durable.
 //!
-//! Order (DESIGN 9): file, synced and renamed → durable applied record → snapshot record in the log → compact → prune.
+//! Order: file, synced and renamed → durable applied record → snapshot record in the log → compact → prune.
 //! So at every crash point "snapshot pointer ≤ applied record". Nothing of it runs on the actor.
 
 use std::sync::Arc;
@@ -216,7 +216,7 @@ impl PublishJob {
     }
 
     /// Keeps `trailing_entries` behind the newest snapshot, and everything behind the second newest: should the newest
-    /// turn out corrupt, the older one and the log still hold everything (DESIGN 4).
+    /// turn out corrupt, the older one and the log still hold everything.
     async fn compact(&self, recorded: &[SnapshotToken]) -> quorate_storage::Result<Option<Index>> {
         let [.., fallback, newest] = recorded else { return Ok(None) };
         let trailing = newest.id.index.get().saturating_sub(self.trailing_entries);

@@ -1,5 +1,6 @@
 //! Opening a group: everything that happens before its raft node exists.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use quorate_storage::GroupId;
@@ -58,7 +59,9 @@ pub async fn start_group(deps: Arc<GroupDeps>, spec: StartSpec) -> Result<GroupH
     let group = spec.group;
     let (on_worker, spec_there) = (Arc::clone(&deps), spec.clone());
     let opened = run(&deps, group, move || open_replica(&on_worker, &spec_there)).await?;
-    launch(deps, spec, opened)
+    // raft-rs panics on what no check of ours foresaw; whoever opens groups has others to open.
+    let launched = catch_unwind(AssertUnwindSafe(|| launch(deps, spec, opened)));
+    launched.unwrap_or(Err(StartError::WorkerGone { group }))
 }
 
 /// Runs `job` on a background worker and waits for it.

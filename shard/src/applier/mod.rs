@@ -138,8 +138,13 @@ impl Applier {
 
     /// Queues committed work; [`Event::Applied`] follows each batch. Never blocks.
     pub(crate) fn push(&self, work: impl IntoIterator<Item = ApplyWork>) {
-        let (starts, bytes) = self.inner.queue.lock().push(work);
-        add(&self.inner.parts.shared.backlog, bytes);
+        let starts = {
+            let mut queue = self.inner.queue.lock();
+            let (starts, bytes) = queue.push(work);
+            // Under the lock: a job that takes them subtracts them.
+            add(&self.inner.parts.shared.backlog, bytes);
+            starts
+        };
         if starts {
             self.inner.submit();
         }
@@ -285,7 +290,7 @@ impl Inner {
         Ok(Next::Goes)
     }
 
-    /// Replaces the state by an installed snapshot's (DESIGN 9: queued behind the applies in flight).
+    /// Replaces the state by an installed snapshot's: queued behind the applies in flight.
     fn restore(&self, state: &mut State, token: &SnapshotToken, label: SnapshotLabel) -> Result<(), Failure> {
         let index = token.id.index;
         if index <= state.record.applied.index {

@@ -56,6 +56,10 @@ struct GroupV1 {
     dropped: bool,
 }
 
+const _: () = assert!(size_of::<ArchivedNodeV1>() == 50, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedReplicaV1>() == 32, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedGroupV1>() == 33, "as docs/FORMAT.md has it");
+
 pub(super) fn counter_key(counter: Counter) -> Bytes {
     Bytes::from_static(match counter {
         Counter::Version => b"c/v",
@@ -113,6 +117,19 @@ fn encode(
 }
 
 impl Catalog {
+    /// Key of the catalog's version.
+    pub fn version_key() -> Bytes {
+        counter_key(Counter::Version)
+    }
+
+    /// Reads the value of [`Catalog::version_key`].
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is none of ours.
+    pub fn decode_version(value: &[u8]) -> Result<u64> {
+        number(value)
+    }
+
     /// Decodes the records of [`CATALOG_START`]`..`[`CATALOG_END`].
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_storage::{EntryId, EntryKind, GroupDescriptor, GroupUid, Incarnation, Index, ReplicaId, Term};
+use quorate_storage::{
+    ConfChange, EntryId, EntryKind, GroupDescriptor, GroupUid, Incarnation, Index, ReplicaId, Term,
+};
 use quorate_transport::{RaftMessage, RaftMessageKind as Kind};
 
 use super::io::Evidence;
@@ -295,7 +297,7 @@ fn check_append(message: &RaftMessage, view: &View<'_>) -> Result<(), (Refusal, 
         if !follows || entry.term == Term(0) || entry.term > message.term {
             return Err((Refusal::BrokenEntries, None));
         }
-        if entry.kind == EntryKind::ConfChange && super::conf_codec::decode(&entry.payload).is_err() {
+        if entry.kind == EntryKind::ConfChange && ConfChange::decode(&entry.payload).is_err() {
             return Err((Refusal::BrokenConfChange, None));
         }
         before = entry.id();

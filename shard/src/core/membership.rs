@@ -1,10 +1,10 @@
 //! Membership changes: what a leader refuses before it appends one, and what every replica makes of one when
 //! it is applied. The latter is a pure function of (descriptor, membership, change), the same everywhere.
 
+use quorate_storage::conf_change::STEPS_MAX;
 use quorate_storage::{ConfChange, ConfChangeOp, ConfState, GroupDescriptor, ReplicaId};
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
 
-use super::conf_codec;
 use crate::error::Error;
 
 /// raft-rs's form. One op is applied in one step; several go through joint consensus with auto-leave, which
@@ -45,7 +45,7 @@ pub(super) fn check(
     if conf_state.is_joint() {
         return Err(Error::ConfChangePending { group: descriptor.group });
     }
-    if change.ops.len() > conf_codec::STEPS_MAX {
+    if change.ops.len() > STEPS_MAX {
         return Err(Error::ConfChangeRefused("it has too many steps"));
     }
     let mut named = Vec::with_capacity(change.ops.len());

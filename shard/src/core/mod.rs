@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-pub(crate) mod conf_codec;
 mod config;
 mod convert;
 mod durability;

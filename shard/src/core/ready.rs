@@ -12,8 +12,8 @@ use super::durability::{Held, Released};
 use super::gate::Refusal;
 use super::group::{Group, hard_state_of, id_of};
 use super::io::{AppliedConf, Applying, Committed, Fetch, LogPersist, Reply, Ticket};
+use super::membership;
 use super::visible::Published;
-use super::{conf_codec, membership};
 use crate::error::Error;
 
 impl Group {
@@ -175,6 +175,11 @@ impl Group {
         self.apply.handed = index;
         self.apply.batches.push_back((index, 0));
         self.apply.fetch = None;
+        // What they proposed is in the snapshot or lost its place to it; nobody will know.
+        while let Some(pending) = self.proposals.next_through(index) {
+            let group = self.membership.descriptor.group;
+            self.fail(pending.ticket, Error::Indeterminate { group });
+        }
         let record = &restored.label.record;
         self.set_membership(record.descriptor.clone(), record.conf_state.clone());
     }
@@ -230,7 +235,7 @@ impl Group {
 
     fn apply_conf_change(&mut self, raw: &eraftpb::Entry) -> AppliedConf {
         // The gate and the log's checksums have passed it: a newer release wrote it. Going on would diverge.
-        let change = conf_codec::decode(&raw.context);
+        let change = ConfChange::decode(&raw.context);
         let Ok(change) = change else { panic!("the conf change at {} cannot be decoded", raw.index) };
         let refused = self.try_conf_change(&change).err();
         AppliedConf {

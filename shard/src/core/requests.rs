@@ -6,8 +6,8 @@ use raft::eraftpb::{self, MessageType};
 
 use super::group::{Group, Transfer};
 use super::io::Ticket;
+use super::membership;
 use super::proposals::Pending;
-use super::{conf_codec, membership};
 use crate::error::Error;
 
 impl Group {
@@ -56,11 +56,14 @@ impl Group {
 
     pub(super) fn propose_conf_change(&mut self, ticket: Ticket, change: &ConfChange) {
         self.append_gathered();
-        if let Err(error) = self.check_conf_change(change) {
-            self.fail(ticket, error);
-            return;
-        }
-        let payload = conf_codec::encode(change);
+        let checked = self.check_conf_change(change).and_then(|()| change.encode().map_err(Error::Invalid));
+        let payload = match checked {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.fail(ticket, error);
+                return;
+            }
+        };
         if self.raw.propose_conf_change(payload.to_vec(), membership::to_raft(change)).is_ok() {
             let log = &self.raw.raft.raft_log;
             let id = EntryId { term: Term(self.raw.raft.term), index: Index(log.last_index()) };

@@ -48,7 +48,7 @@ impl Router {
             return Ok(());
         }
         // Cheap to answer: nobody's catalog is newer.
-        let question = Request::Catalog { have: Some(u64::MAX) }.encode();
+        let question = Request::Catalog { have: Some(u64::MAX) }.encode().map_err(Error::Invalid)?;
         let timeout = self.left(deadline).min(REACH_TIMEOUT);
         match transport.request(node, rpc::KIND, question, Lane::Control, timeout).await {
             Ok(_) => Ok(()),
@@ -65,7 +65,8 @@ impl Router {
         timeout: Duration,
     ) -> Result<Reply> {
         let group = descriptor.group;
-        let request = Request::Group { group, epoch: descriptor.range_epoch, call: call.clone() }.encode();
+        let request = Request::Group { group, epoch: descriptor.range_epoch, call: call.clone() };
+        let request = request.encode().map_err(Error::Invalid)?;
         let reply = self.parts.transport.request(node, rpc::KIND, request, Lane::Control, timeout).await;
         let body = reply.map_err(|error| refused(error, group, call))?;
         match Reply::decode(&body) {

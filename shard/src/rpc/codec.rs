@@ -5,25 +5,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::{
-    ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
 };
 use rkyv::rancor;
 
 use super::{Call, Reply, Request, Scan};
 use crate::actor::ReadLevel;
-use crate::core::conf_codec;
 use crate::error::{Error, LeaderHint};
 
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
 const BAD_REPLY: quorate_storage::Error = quorate_storage::Error::Malformed { what: "reply" };
 
 /// Why a leader refuses membership changes.
-pub(super) const REFUSALS: [&str; 9] = [
+pub(super) const REFUSALS: [&str; 11] = [
     "raft refused it",
     "it has no steps",
+    "it has too many steps",
     "the leader must hand over before it is removed",
     "only a voter can lead",
     "only a learner can be promoted",
+    "not a replica id",
     "the replica is not a member",
     "one replica is named twice",
     "the last voter cannot be removed",
@@ -85,16 +86,25 @@ enum ErrorV1 {
     Read { text: String },
 }
 
+const _: () = assert!(size_of::<ArchivedRequestV1>() == 61, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedCallV1>() == 44, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedLevelV1>() == 9, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedReplyV1>() == 27, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedErrorV1>() == 26, "as docs/FORMAT.md has it");
+
 impl Request {
     /// The request's bytes.
-    pub fn encode(&self) -> Bytes {
+    ///
+    /// # Errors
+    /// [`quorate_storage::Error::TooLarge`] for a membership change with too many steps.
+    pub fn encode(&self) -> quorate_storage::Result<Bytes> {
         let form = match self {
             Self::Group { group, epoch, call } => {
-                RequestV1::Group { group: group.get(), epoch: epoch.get(), call: call.into() }
+                RequestV1::Group { group: group.get(), epoch: epoch.get(), call: call.try_into()? }
             }
             Self::Catalog { have } => RequestV1::Catalog { have: *have },
         };
-        seal(rkyv::to_bytes::<rancor::Error>(&form))
+        Ok(seal(rkyv::to_bytes::<rancor::Error>(&form)))
     }
 
     /// Reads a request of another node.
@@ -151,9 +161,11 @@ impl Reply {
     }
 }
 
-impl From<&Call> for CallV1 {
-    fn from(call: &Call) -> Self {
-        match call {
+impl TryFrom<&Call> for CallV1 {
+    type Error = quorate_storage::Error;
+
+    fn try_from(call: &Call) -> Result<Self, Self::Error> {
+        Ok(match call {
             Call::Propose(body) => Self::Propose(body.to_vec()),
             Call::Get { level, keys } => {
                 Self::Get { level: (*level).into(), keys: keys.iter().map(|key| key.to_vec()).collect() }
@@ -167,9 +179,9 @@ impl From<&Call> for CallV1 {
                 bytes_max: scan.bytes_max as u64,
             },
             Call::Query { level, body } => Self::Query { level: (*level).into(), body: body.to_vec() },
-            Call::ChangeConf(change) => Self::ChangeConf(conf_codec::encode(change).into()),
+            Call::ChangeConf(change) => Self::ChangeConf(change.encode()?.into()),
             Call::Transfer(to) => Self::Transfer(to.get()),
-        }
+        })
     }
 }
 
@@ -194,7 +206,7 @@ impl TryFrom<CallV1> for Call {
                 },
             },
             CallV1::Query { level, body } => Self::Query { level: level.into(), body: body.into() },
-            CallV1::ChangeConf(change) => Self::ChangeConf(conf_codec::decode(&change.into())?),
+            CallV1::ChangeConf(change) => Self::ChangeConf(ConfChange::decode(&change.into())?),
             CallV1::Transfer(to) => Self::Transfer(ReplicaId(to)),
         })
     }

@@ -147,7 +147,7 @@ fn shown(reply: &Reply) -> String {
 proptest! {
     #[test]
     fn every_request_comes_back(request in request()) {
-        prop_assert_eq!(Request::decode(&request.encode()).unwrap(), request);
+        prop_assert_eq!(Request::decode(&request.encode().unwrap()).unwrap(), request);
     }
 
     #[test]
@@ -171,12 +171,20 @@ proptest! {
 }
 
 #[test]
+fn a_conf_change_with_too_many_steps_is_refused_before_it_is_sent() {
+    let ops = vec![ConfChangeOp::Remove(ReplicaId(1)); quorate_storage::conf_change::STEPS_MAX + 1];
+    let call = Call::ChangeConf(ConfChange { expected_epoch: ConfEpoch(1), ops });
+    let request = Request::Group { group: GroupId(1), epoch: RangeEpoch(1), call };
+    assert!(matches!(request.encode(), Err(quorate_storage::Error::TooLarge { .. })));
+}
+
+#[test]
 fn mutated_bytes_never_panic() {
     println!("seed {SEED:#x}");
     let rng = SeededRng::new(SEED);
     let scan = Scan { start: "a".into(), end: Some("b".into()), reverse: false, limit: 1, bytes_max: 1 };
     let call = Call::Scan { level: ReadLevel::Local, scan };
-    let request = Request::Group { group: GroupId(1), epoch: RangeEpoch(1), call }.encode();
+    let request = Request::Group { group: GroupId(1), epoch: RangeEpoch(1), call }.encode().unwrap();
     let reply = Reply::Pairs(vec![("k".into(), "v".into()); 3]).encode();
     let below = |bound: usize| usize::try_from(rng.below(bound as u64)).unwrap();
     for _ in 0..10_000 {

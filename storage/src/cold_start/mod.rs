@@ -119,7 +119,7 @@ impl Decision {
     }
 }
 
-/// The decision. Rows as in the design's table (section 6), tried from the top.
+/// The decision. Rows as in the table of `docs/ARCHITECTURE.md`, tried from the top.
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.contradiction() {
         Some(reason) => Decision::refused(reason),

@@ -36,6 +36,10 @@ enum OpV1<'a> {
     Delete(#[rkyv(with = rkyv::with::InlineAsBox)] &'a [u8]),
 }
 
+const _: () = assert!(size_of::<ArchivedKvCommandV1<'_>>() == 16, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedConditionV1<'_>>() == 17, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedOpV1<'_>>() == 17, "as docs/FORMAT.md has it");
+
 impl KvCommand {
     /// The command's bytes: the body of an entry. One copy of keys and values.
     ///

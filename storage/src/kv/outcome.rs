@@ -22,6 +22,8 @@ enum KvOutcomeV1<'a> {
     },
 }
 
+const _: () = assert!(size_of::<ArchivedKvOutcomeV1<'_>>() == 14, "as docs/FORMAT.md has it");
+
 impl KvOutcome {
     /// The outcome's bytes: the output of `apply`.
     pub fn encode(&self) -> Bytes {

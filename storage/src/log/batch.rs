@@ -1,4 +1,4 @@
-//! The sync batch: one write, and the unit of proof (DESIGN section 4). Byte tables are in `FORMAT.md`.
+//! The sync batch: one write, and the unit of proof. Byte tables are in `docs/FORMAT.md`.
 //!
 //! ```text
 //! | head 64 | table | body | zeros | table again | head again |    a multiple of 4 KiB

@@ -1,7 +1,7 @@
 //! The replicated log of one replica: what raft appends, durable.
 //!
 //! A [`LogStore`] is written by one worker at a time; its [`LogReader`] is shared. Two implementations:
-//! [`SegmentedLog`], the real one (`FORMAT.md` beside this file has its bytes), and [`MemoryLog`], for tests and
+//! [`SegmentedLog`], the real one (`docs/FORMAT.md` has its bytes), and [`MemoryLog`], for tests and
 //! simulation. Both pass [`conformance`], as must any other.
 
 mod batch;

@@ -1,4 +1,4 @@
-//! One segment file: its name, its head page, and the seal at the end of a closed one. See `FORMAT.md`.
+//! One segment file: its name, its head page, and the seal at the end of a closed one. See `docs/FORMAT.md`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The numbers and names of a snapshot file. `FORMAT.md` draws them.
+//! The numbers and names of a snapshot file. `docs/FORMAT.md` draws them.
 
 use std::path::Path;
 

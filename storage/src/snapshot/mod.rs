@@ -1,7 +1,7 @@
 //! Snapshot files: a group's whole state at one index, one file each, in the group's `snapshots` directory.
 //!
 //! [`SnapshotDir`] names, writes, lists and retains them. A file is written beside its name, synced, and then
-//! renamed: so a file of the final name is whole. What it promises otherwise is in `FORMAT.md`: blocks are
+//! renamed: so a file of the final name is whole. What it promises otherwise is in `docs/FORMAT.md`: blocks are
 //! checked one by one, the whole file by its footer, and the log's [`SnapshotToken`] says which footer counts.
 //! When a snapshot is due, and what the log records of it, is left to the caller.
 

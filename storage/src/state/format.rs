@@ -56,6 +56,11 @@ pub(crate) struct AppliedRecordV1 {
     pub(crate) digest: [u8; 16],
 }
 
+const _: () = assert!(size_of::<ArchivedConfStateV1>() == 33, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedReplicaDescriptorV1>() == 32, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedGroupDescriptorV1>() == 65, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedAppliedRecordV1>() == 171, "as docs/FORMAT.md has it");
+
 impl GroupDescriptor {
     /// The descriptor's bytes, for whatever carries one: the first archived form, without checksum.
     pub fn encode(&self) -> Bytes {

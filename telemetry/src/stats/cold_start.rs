@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// What the cold-start gate came to (DESIGN section 6). A closed set: it is a label.
+/// What the cold-start gate came to. A closed set: it is a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum ColdStartOutcome {

@@ -58,6 +58,11 @@ impl SimHost {
         self.node
     }
 
+    /// From now on its disk answers syncs without carrying them out.
+    pub fn ignore_syncs(&self) {
+        self.disk.ignore_syncs(true);
+    }
+
     /// Loses power: what was not synced is gone. Call it when turmoil has crashed the host.
     pub fn lose_power(&mut self, boot: u8) {
         self.disk = self.disk.crash(CrashMode::LoseUnsynced);

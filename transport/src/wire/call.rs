@@ -29,6 +29,9 @@ struct ReplyV1 {
     body: Bytes,
 }
 
+const _: () = assert!(size_of::<ArchivedRequestV1>() == 22, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedReplyV1>() == 21, "as docs/FORMAT.md has it");
+
 /// A request as it travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallRequest {

@@ -42,6 +42,9 @@ struct HelloAckV1 {
     reserved: u64,
 }
 
+const _: () = assert!(size_of::<ArchivedHelloV1>() == 61, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedHelloAckV1>() == 55, "as docs/FORMAT.md has it");
+
 /// Protocol versions, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VersionRange {

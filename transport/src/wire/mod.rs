@@ -2,7 +2,7 @@
 //!
 //! A frame is checked by magic, version, header CRC, length against a cap and body CRC before bytecheck
 //! looks at the body; the body is converted to plain structs, code by code, before anyone else sees it.
-//! Byte tables: `FORMAT.md` beside this crate.
+//! Byte tables: `docs/FORMAT.md`.
 
 mod call;
 mod error;

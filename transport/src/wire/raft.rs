@@ -55,6 +55,9 @@ struct EntryV1 {
     payload: Bytes,
 }
 
+const _: () = assert!(size_of::<ArchivedRaftMessageV1>() == 162, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedEntryV1>() == 25, "as docs/FORMAT.md has it");
+
 /// Bytes of a batch that belong to no message.
 const BATCH_BYTES: usize = size_of::<ArchivedRaftBatchV1>();
 

@@ -132,6 +132,9 @@ async fn open(
     config.bootstrap.nodes = addresses.to_vec();
     config.bootstrap.ranges = slot_ranges(u16::try_from(options.groups).expect("checked by the options"));
     config.snapshots.entries = options.snapshot_entries;
+    // One process holds all nodes, so they share what one node would have.
+    config.memtable_bytes /= u64::from(options.nodes);
+    config.cache_bytes /= u64::from(options.nodes);
     let mut seams = Seams::production(&config).map_err(errors::of_start)?;
     let exporter = Arc::new(Exporter::new(SERIES_IDLE));
     seams.recorder = exporter.recorder();

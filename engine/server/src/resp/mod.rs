@@ -1,5 +1,5 @@
 //! The Redis protocol (RESP2): requests come in through [`splitter`], are looked up in [`command`], carried out
-//! in the order and with the concurrency that [`pipeline`] allows, and answered by [`connection`].
+//! in the order and with the concurrency that [`pipeline`] allows, and answered by the connection.
 
 mod budget;
 pub mod command;

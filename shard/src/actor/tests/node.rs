@@ -309,13 +309,14 @@ pub(super) fn snapshot_path(id: EntryId) -> PathBuf {
 
 /// The first of `nodes` that takes proposals.
 pub(super) async fn leader(nodes: &[TestNode]) -> &TestNode {
-    loop {
+    for _ in 0..6_000 {
         let mut roles: Vec<_> = nodes.iter().map(|node| node.handle.watch_role()).collect();
         if let Some(at) = roles.iter_mut().position(|role| role.borrow_and_update().is_serving) {
             return &nodes[at];
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("nobody leads after a minute");
 }
 
 /// Tries until `command` is applied by whoever leads; for commands that may be applied twice.

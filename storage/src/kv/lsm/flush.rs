@@ -56,6 +56,10 @@ impl LsmTree {
 
     fn flush_once(&self) -> Result<()> {
         let _one_at_a_time = self.tree.get_flush_lock();
+        // Looked at under the lock: another tree may have been opened in the directory since.
+        if self.is_stopped.load(Ordering::Acquire) {
+            return Ok(());
+        }
         if self.tree.l0_run_count() >= L0_RUNS_MAX {
             self.compact(L0_RUNS_MAX)?;
         }
