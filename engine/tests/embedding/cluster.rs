@@ -53,7 +53,7 @@ impl Cluster {
         let mut config = Config::new(self.data_dir(id));
         config.node = NodeId(id);
         config.listen = Some(self.addresses[at(id)].peer);
-        config.bootstrap.nodes = self.addresses.clone();
+        config.bootstrap.nodes.clone_from(&self.addresses);
         (self.configure)(&mut config);
         config
     }

@@ -1,5 +1,7 @@
 //! The public embedding API on real disks and real loopback TCP.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
 mod cluster;
 mod failures;
 mod groups;

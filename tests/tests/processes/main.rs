@@ -1,4 +1,3 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
 mod kill_nine;
-mod stopping;
