@@ -66,13 +66,17 @@ impl Actor {
     pub(crate) fn check_log_stall(&mut self) {
         let patience: Duration = self.config.tick * self.config.core.election_ticks_max * STALL_ELECTIONS;
         let is_stalled = self.log.in_flight_for() > patience;
-        if is_stalled && !self.timers.is_stall_handled {
-            self.timers.is_stall_handled = true;
-            tracing::warn!(group = %self.shared.group, "a log write hangs");
-            self.hand_over();
-        }
-        if !is_stalled {
-            self.timers.is_stall_handled = false;
+        if is_stalled {
+            if self.timers.stalled_ticks == 0 {
+                tracing::warn!(group = %self.shared.group, "a log write hangs");
+            }
+            // Again after each election timeout: a transfer may come to nothing.
+            if self.timers.stalled_ticks.is_multiple_of(self.config.core.election_ticks_max) {
+                self.hand_over();
+            }
+            self.timers.stalled_ticks = self.timers.stalled_ticks.saturating_add(1);
+        } else {
+            self.timers.stalled_ticks = 0;
         }
         self.shared.update_status(|status| status.is_log_stalled = is_stalled);
     }

@@ -96,7 +96,8 @@ pub(crate) struct Timers {
     /// The highest ready that was handed to the log writer, and the highest that is durable.
     pub(crate) handed_ready: u64,
     pub(crate) durable_ready: u64,
-    pub(crate) is_stall_handled: bool,
+    /// Ticks for which a log write has hung.
+    pub(crate) stalled_ticks: u32,
     /// How this replica seeks to lead before its first election timeout, if it does.
     pub(crate) office: Option<Office>,
 }
@@ -116,7 +117,7 @@ impl Timers {
         let phase_us = rng.below(u64::try_from(tick.as_micros()).unwrap_or(u64::MAX).max(1));
         let mut ticks = interval_at(Instant::now() + Duration::from_micros(phase_us), tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Self { ticks, proof_at: None, handed_ready: 0, durable_ready: 0, is_stall_handled: false, office }
+        Self { ticks, proof_at: None, handed_ready: 0, durable_ready: 0, stalled_ticks: 0, office }
     }
 }
 
