@@ -9,6 +9,8 @@ use redis::aio::MultiplexedConnection;
 
 /// Times the process is killed.
 const KILLS: u64 = 10;
+/// Times it is killed on the stores that are not the default.
+const KILLS_OTHERS: u64 = 3;
 /// Concurrent writers; writer `i` writes through node `i mod 3`.
 const WRITERS: u64 = 12;
 /// Keys of each writer.
@@ -92,10 +94,24 @@ async fn connect(spec: &DevSpec, node: u64) -> MultiplexedConnection {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_ten_kills() {
+    acknowledged_writes_survive("lsm", KILLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_survive_kills_on_sled() {
+    acknowledged_writes_survive("sled", KILLS_OTHERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_survive_kills_in_memory() {
+    acknowledged_writes_survive("memory", KILLS_OTHERS).await;
+}
+
+async fn acknowledged_writes_survive(store: &'static str, kills: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let spec = DevSpec::new(dir.path());
+    let spec = DevSpec { store, ..DevSpec::new(dir.path()) };
     let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let dev = Dev::start(&spec);
         assert!(dev.ready_line.starts_with("ready nodes=3 groups=8 in="), "{}", dev.ready_line);
         for writer in &writers {

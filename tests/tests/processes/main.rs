@@ -1,3 +1,4 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
 mod kill_nine;
+mod stopping;
