@@ -61,7 +61,7 @@ pub(crate) struct Core {
     /// Replicas whose directory is gone: they must be replaced.
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     /// Replicas that are being opened at this moment: never two openings of one directory.
-    pub(crate) opening: Mutex<std::collections::BTreeSet<GroupId>>,
+    pub(crate) opening: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,

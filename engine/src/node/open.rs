@@ -22,6 +22,7 @@ use super::handler::NodeHandler;
 use super::machines::KvMachines;
 use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
+use super::replicas::Opening;
 use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, publish, reconcile, replicas};
 use crate::config::{Config, NodeAddress};
 use crate::error::{Error, Result};
@@ -96,7 +97,7 @@ pub(crate) async fn open(
         collector,
         stores,
         lost: Mutex::default(),
-        opening: Mutex::default(),
+        opening: Arc::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
@@ -130,11 +131,13 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
         let is_first = catalog_group.replicas.first().is_some_and(|first| first.replica == replica.replica);
         replicas::start(core, CATALOG_GROUP, is_first).await?;
     }
-    let mut opening = core.tasks.lock();
+    let mut tasks = core.tasks.lock();
     for group in found.into_iter().filter(|&group| group != CATALOG_GROUP) {
+        // Claimed here, not when its task first runs: the first round of reconciling must leave it alone.
+        let Some(opening) = Opening::begin(core, group) else { continue };
         let core = Arc::clone(core);
-        opening.spawn(async move {
-            if let Err(error) = replicas::start(&core, group, false).await {
+        tasks.spawn(async move {
+            if let Err(error) = replicas::start_claimed(&core, opening, false).await {
                 tracing::error!(group = group.get(), %error, "the group was not started");
             }
         });

@@ -1,8 +1,10 @@
 //! Groups at run time: created, dropped, and each node's part of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quorate_shard::actor::{
     Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode,
     create_group as create_replica, start_group,
@@ -90,7 +92,15 @@ pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &Replic
 /// Starts the replica whose directory is there, unless it runs or is being opened already. One that cannot be opened
 /// is registered all the same, as quarantined: whoever asks for it is told why.
 pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) -> Result<()> {
-    let Some(_opening) = Opening::begin(core, group) else { return Ok(()) };
+    match Opening::begin(core, group) {
+        Some(opening) => start_claimed(core, opening, campaigns_at_once).await,
+        None => Ok(()),
+    }
+}
+
+/// [`start`], by whoever has the right to it.
+pub(super) async fn start_claimed(core: &Core, opening: Opening, campaigns_at_once: bool) -> Result<()> {
+    let group = opening.group;
     let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
     let spec = StartSpec {
         group,
@@ -113,25 +123,25 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
 }
 
 /// The right to open a replica's directory.
-struct Opening<'a> {
-    core: &'a Core,
+pub(super) struct Opening {
+    opening: Arc<Mutex<BTreeSet<GroupId>>>,
     group: GroupId,
 }
 
-impl<'a> Opening<'a> {
+impl Opening {
     /// `None` if somebody else opens it, it runs, or the node stops.
-    fn begin(core: &'a Core, group: GroupId) -> Option<Self> {
+    pub(super) fn begin(core: &Core, group: GroupId) -> Option<Self> {
         let mut opening = core.opening.lock();
         if core.stopping.is_cancelled() || core.registry.get(group).is_some() || !opening.insert(group) {
             return None;
         }
-        Some(Self { core, group })
+        Some(Self { opening: Arc::clone(&core.opening), group })
     }
 }
 
-impl Drop for Opening<'_> {
+impl Drop for Opening {
     fn drop(&mut self) {
-        self.core.opening.lock().remove(&self.group);
+        self.opening.lock().remove(&self.group);
     }
 }
 

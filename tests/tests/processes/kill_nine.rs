@@ -108,7 +108,7 @@ async fn acknowledged_writes_survive_kills_in_memory() {
 }
 
 async fn acknowledged_writes_survive(store: &'static str, kills: u64) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
     let spec = DevSpec { store, ..DevSpec::new(dir.path()) };
     let mut writers: Vec<Writer> = (0..WRITERS).map(Writer::new).collect();
     for kill in 0..kills {
@@ -127,7 +127,7 @@ async fn acknowledged_writes_survive(store: &'static str, kills: u64) {
                 writer
             });
         }
-        let enough = written.acquire_many(u32::try_from(WRITES_BEFORE_KILL).unwrap());
+        let enough = written.acquire_many(u32::try_from(WRITES_BEFORE_KILL).expect("a small number"));
         let in_time = tokio::time::timeout(Duration::from_secs(60), enough).await;
         assert!(in_time.is_ok(), "only {} writes were acknowledged in a minute", written.available_permits());
         dev.kill();
