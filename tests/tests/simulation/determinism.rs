@@ -93,6 +93,11 @@ fn run(seed: u64, faults: Faults) -> Ending {
         if down != is_down {
             is_down = down;
             for at in losing.clone() {
+                // A machine without power says nothing more. (The runtime drops its tasks in an order that depends on
+                // what else the test process runs: their last words would not be the same in each run.)
+                for other in NODES.into_iter().filter(|other| *other != NODES[at]) {
+                    if down { sim.partition(NODES[at], other) } else { sim.repair(NODES[at], other) }
+                }
                 if down {
                     sim.crash(NODES[at]);
                     machines.lock()[at].lose_power(2);
