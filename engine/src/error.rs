@@ -25,6 +25,10 @@ pub enum Error {
     #[error(transparent)]
     Start(#[from] quorate_shard::actor::StartError),
 
+    /// The write was applied, but what came back is no outcome of the key-value state machine.
+    #[error("the write was applied, its outcome cannot be read: {0}")]
+    UnreadableOutcome(quorate_storage::Error),
+
     /// A field of the configuration is out of bounds. Nothing was opened.
     #[error("config field {field}: {why}")]
     Config {
@@ -71,6 +75,21 @@ impl Error {
 
     /// Whether a write that ended with this may nevertheless take effect.
     pub fn is_maybe_committed(&self) -> bool {
-        matches!(self, Self::Group(error) if error.is_maybe_committed())
+        match self {
+            Self::Group(error) => error.is_maybe_committed(),
+            Self::UnreadableOutcome(_) => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_whose_outcome_cannot_be_read_is_never_called_a_failure() {
+        let error = Error::UnreadableOutcome(quorate_storage::Error::Malformed { what: "outcome" });
+        assert!(error.is_maybe_committed() && !error.is_retryable());
     }
 }

@@ -201,7 +201,10 @@ impl Kv {
     ) -> Result<Written> {
         let body = command.encode().map_err(quorate_shard::Error::Invalid)?;
         match self.router.call(target, Call::Propose(body), timeout).await? {
-            Reply::Applied { id, output } => Ok(Written { id, outcome: KvOutcome::decode(&output)? }),
+            Reply::Applied { id, output } => {
+                let outcome = KvOutcome::decode(&output).map_err(Error::UnreadableOutcome)?;
+                Ok(Written { id, outcome })
+            }
             _ => Err(unexpected_reply()),
         }
     }
