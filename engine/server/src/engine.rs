@@ -10,7 +10,9 @@ use bytes::Bytes;
 use quorate::{Node, Op, ReadLevel};
 use quorate_telemetry::exporter::Exporter;
 
-use crate::backend::{Backend, BackendError, BoxFuture, Check, InfoSection, Write};
+use crate::backend::{
+    Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, Write, Written,
+};
 
 pub use cluster::EngineCluster;
 
@@ -33,6 +35,7 @@ impl Backend for EngineBackend {
         &self,
         keys: Vec<Bytes>,
         value_bytes_max: usize,
+        _access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
         Box::pin(async move {
             let mut left = value_bytes_max;
@@ -54,19 +57,47 @@ impl Backend for EngineBackend {
         })
     }
 
-    fn exists(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+    fn lengths(
+        &self,
+        keys: Vec<Bytes>,
+        _access: Access,
+    ) -> BoxFuture<'_, Vec<Result<Option<usize>, BackendError>>> {
         Box::pin(async move {
             let values = self.node.get_each(&keys, ReadLevel::Linearizable).await;
-            values.into_iter().map(|value| value.map(|v| v.is_some()).map_err(errors::of_read)).collect()
+            let length = |value: Option<Bytes>| value.map(|value| value.len());
+            values.into_iter().map(|value| value.map(length).map_err(errors::of_read)).collect()
         })
     }
 
-    fn write(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+    fn write(
+        &self,
+        writes: Vec<Write>,
+        _access: Access,
+    ) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
         Box::pin(async move {
             let ops: Vec<Op> = writes.into_iter().map(op).collect();
             let results = self.node.write_each(&ops).await;
-            results.into_iter().map(|result| result.map_err(errors::of_write)).collect()
+            let done = |existed| Written::Done { existed, previous: None };
+            results.into_iter().map(|result| result.map(done).map_err(errors::of_write)).collect()
         })
+    }
+
+    fn key_count(&self, _access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(std::future::ready(Err(BackendError::NoLeader)))
+    }
+
+    fn keys(
+        &self,
+        _start: Bytes,
+        _end: Bytes,
+        _limit: usize,
+        _access: Access,
+    ) -> BoxFuture<'_, Result<KeyPage, BackendError>> {
+        Box::pin(std::future::ready(Err(BackendError::NoLeader)))
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        Arc::default()
     }
 
     fn info(&self) -> Vec<InfoSection> {
@@ -99,5 +130,8 @@ fn op(write: Write) -> Op {
     match write {
         Write::Put { key, value } => Op::Put(key, Bytes::copy_from_slice(&value)),
         Write::Delete { key } => Op::Delete(key),
+        Write::Set { .. } | Write::Take { .. } | Write::Append { .. } | Write::Add { .. } => {
+            unreachable!("no command makes these yet")
+        }
     }
 }

@@ -18,7 +18,10 @@ pub mod resp;
 pub mod signals;
 
 pub use admin::AdminServer;
-pub use backend::{Backend, BackendError, BoxFuture, Check, InfoSection, Write};
+pub use backend::{
+    Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Routing, SlotRange, Topology,
+    TopologyNode, When, Write, Written,
+};
 pub use cli::main;
 pub use dev::{Cluster, RunningCluster};
 pub use engine::{EngineBackend, EngineCluster};

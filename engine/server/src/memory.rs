@@ -8,7 +8,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use serde_json::json;
 
-use crate::backend::{Backend, BackendError, BoxFuture, Check, InfoSection, Write};
+use crate::backend::{
+    Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, When, Write, Written,
+};
 use crate::dev::{Cluster, ClusterNode, RunningCluster};
 use crate::exit::StartError;
 use crate::options::DevOptions;
@@ -17,6 +19,7 @@ use crate::options::DevOptions;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBackend {
     pairs: Arc<RwLock<BTreeMap<Bytes, Bytes>>>,
+    topology: Topology,
 }
 
 impl MemoryBackend {
@@ -29,6 +32,62 @@ impl MemoryBackend {
     pub fn key_count(&self) -> usize {
         self.pairs.read().len()
     }
+
+    /// The same map, told as part of `topology`. It still serves every key itself.
+    #[must_use]
+    pub fn with_topology(&self, topology: Topology) -> Self {
+        Self { pairs: Arc::clone(&self.pairs), topology }
+    }
+}
+
+fn apply(pairs: &mut BTreeMap<Bytes, Bytes>, write: Write) -> Result<Written, BackendError> {
+    let before = pairs.get(write.key()).cloned();
+    let existed = before.is_some();
+    Ok(match write {
+        Write::Put { key, value } => {
+            pairs.insert(key, Bytes::copy_from_slice(&value));
+            Written::Done { existed, previous: None }
+        }
+        Write::Delete { key } => {
+            pairs.remove(&key);
+            Written::Done { existed, previous: None }
+        }
+        Write::Set { key, value, when, returns_previous } => {
+            let previous = before.filter(|_| returns_previous);
+            let is_met = match when {
+                When::Always => true,
+                When::Absent => !existed,
+                When::Present => existed,
+            };
+            if !is_met {
+                return Ok(Written::Unmet { previous });
+            }
+            pairs.insert(key, Bytes::copy_from_slice(&value));
+            Written::Done { existed, previous }
+        }
+        Write::Take { key } => {
+            pairs.remove(&key);
+            Written::Done { existed, previous: before }
+        }
+        Write::Append { key, suffix } => {
+            let whole = [before.as_deref().unwrap_or_default(), &suffix].concat();
+            let length = i64::try_from(whole.len()).unwrap_or(i64::MAX);
+            pairs.insert(key, whole.into());
+            Written::Number(length)
+        }
+        Write::Add { key, delta } => {
+            let number = match &before {
+                None => 0,
+                Some(value) => std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|text| text.parse::<i64>().ok())
+                    .ok_or(BackendError::NotAnInteger)?,
+            };
+            let sum = number.checked_add(delta).ok_or(BackendError::Overflow)?;
+            pairs.insert(key, sum.to_string().into());
+            Written::Number(sum)
+        }
+    })
 }
 
 impl Backend for MemoryBackend {
@@ -36,6 +95,7 @@ impl Backend for MemoryBackend {
         &self,
         keys: Vec<Bytes>,
         value_bytes_max: usize,
+        _access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
         let pairs = self.pairs.read();
         let mut budget = value_bytes_max;
@@ -49,20 +109,47 @@ impl Backend for MemoryBackend {
         Box::pin(std::future::ready(values))
     }
 
-    fn exists(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+    fn lengths(
+        &self,
+        keys: Vec<Bytes>,
+        _access: Access,
+    ) -> BoxFuture<'_, Vec<Result<Option<usize>, BackendError>>> {
         let pairs = self.pairs.read();
-        let found: Vec<_> = keys.iter().map(|key| Ok(pairs.contains_key(key))).collect();
-        Box::pin(std::future::ready(found))
+        let lengths: Vec<_> = keys.iter().map(|key| Ok(pairs.get(key).map(Bytes::len))).collect();
+        Box::pin(std::future::ready(lengths))
     }
 
-    fn write(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+    fn write(
+        &self,
+        writes: Vec<Write>,
+        _access: Access,
+    ) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
         let mut pairs = self.pairs.write();
-        let apply = |write| match write {
-            Write::Put { key, value } => Ok(pairs.insert(key, Bytes::copy_from_slice(&value)).is_some()),
-            Write::Delete { key } => Ok(pairs.remove(&key).is_some()),
-        };
-        let existed: Vec<_> = writes.into_iter().map(apply).collect();
-        Box::pin(std::future::ready(existed))
+        let written: Vec<_> = writes.into_iter().map(|write| apply(&mut pairs, write)).collect();
+        Box::pin(std::future::ready(written))
+    }
+
+    fn key_count(&self, _access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
+        let count = self.pairs.read().len() as u64;
+        Box::pin(std::future::ready(Ok(count)))
+    }
+
+    fn keys(
+        &self,
+        start: Bytes,
+        end: Bytes,
+        limit: usize,
+        _access: Access,
+    ) -> BoxFuture<'_, Result<KeyPage, BackendError>> {
+        let pairs = self.pairs.read();
+        let mut found = pairs.range(start.clone()..end.max(start)).map(|(key, _)| key.clone());
+        let keys: Vec<_> = found.by_ref().take(limit).collect();
+        let page = KeyPage { keys, next: found.next() };
+        Box::pin(std::future::ready(Ok(page)))
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        Arc::new(self.topology.clone())
     }
 
     fn info(&self) -> Vec<InfoSection> {

@@ -23,10 +23,13 @@ use super::pipeline::{Answer, Call, Pipeline, Plan, Ticket};
 use super::reply;
 use super::server::Frontend;
 use super::splitter::Splitter;
-use crate::backend::{Backend, BoxFuture};
+use crate::backend::{Access, Backend, BoxFuture, Routing, Written};
 
 /// Room made in the read buffer before each read.
 const READ_BYTES: usize = 16 * 1024;
+
+/// Every node serves every key.
+const ACCESS: Access = Access { routing: Routing::Proxy, reads_from_followers: false };
 
 /// A reply buffer that has grown beyond this is given back once it is empty.
 const REPLY_BUFFER_KEPT_BYTES: usize = 64 * 1024;
@@ -290,9 +293,16 @@ async fn make_call(
     value_bytes_max: usize,
 ) -> (Ticket, Answer) {
     let answer = match call {
-        Call::Read(keys) => Answer::Values(backend.read(keys, value_bytes_max).await),
-        Call::Exists(keys) => Answer::Existed(backend.exists(keys).await),
-        Call::Write(writes) => Answer::Existed(backend.write(writes).await),
+        Call::Read(keys) => Answer::Values(backend.read(keys, value_bytes_max, ACCESS).await),
+        Call::Exists(keys) => {
+            let lengths = backend.lengths(keys, ACCESS).await;
+            Answer::Existed(lengths.into_iter().map(|length| length.map(|length| length.is_some())).collect())
+        }
+        Call::Write(writes) => {
+            let written = backend.write(writes, ACCESS).await;
+            let existed = |written| matches!(written, Written::Done { existed: true, .. });
+            Answer::Existed(written.into_iter().map(|written| written.map(existed)).collect())
+        }
     };
     (ticket, answer)
 }

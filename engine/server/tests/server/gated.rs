@@ -1,9 +1,13 @@
 //! A backend whose calls wait until the test lets them go.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use quorate_server::{Backend, BackendError, BoxFuture, Check, InfoSection, MemoryBackend, Write};
+use quorate_server::{
+    Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, MemoryBackend, Topology, Write,
+    Written,
+};
 use tokio::sync::Semaphore;
 
 /// [`MemoryBackend`] with a gate in front of reads and one in front of writes.
@@ -31,23 +35,46 @@ impl Backend for GatedBackend {
         &self,
         keys: Vec<Bytes>,
         value_bytes_max: usize,
+        access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
         Box::pin(async move {
             self.reads.acquire().await.unwrap().forget();
-            self.memory.read(keys, value_bytes_max).await
+            self.memory.read(keys, value_bytes_max, access).await
         })
     }
 
-    fn exists(&self, keys: Vec<Bytes>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
-        self.memory.exists(keys)
+    fn lengths(
+        &self,
+        keys: Vec<Bytes>,
+        access: Access,
+    ) -> BoxFuture<'_, Vec<Result<Option<usize>, BackendError>>> {
+        self.memory.lengths(keys, access)
     }
 
-    fn write(&self, writes: Vec<Write>) -> BoxFuture<'_, Vec<Result<bool, BackendError>>> {
+    fn write(&self, writes: Vec<Write>, access: Access) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
         self.write_calls.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             self.writes.acquire().await.unwrap().forget();
-            self.memory.write(writes).await
+            self.memory.write(writes, access).await
         })
+    }
+
+    fn key_count(&self, access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Backend::key_count(&self.memory, access)
+    }
+
+    fn keys(
+        &self,
+        start: Bytes,
+        end: Bytes,
+        limit: usize,
+        access: Access,
+    ) -> BoxFuture<'_, Result<KeyPage, BackendError>> {
+        self.memory.keys(start, end, limit, access)
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        self.memory.topology()
     }
 
     fn info(&self) -> Vec<InfoSection> {

@@ -111,6 +111,7 @@ impl Model {
         match write {
             Write::Put { key, value } => self.0.insert(key, value).is_some(),
             Write::Delete { key } => self.0.remove(&key).is_some(),
+            other => unreachable!("no plan makes {other:?}"),
         }
     }
 
