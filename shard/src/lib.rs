@@ -14,6 +14,7 @@ pub mod core;
 pub mod error;
 mod log_writer;
 pub mod registry;
+pub mod repair;
 pub mod router;
 pub mod rpc;
 

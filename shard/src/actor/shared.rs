@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
 use quorate_storage::{GroupId, Index};
 use quorate_telemetry::GroupStats;
-use quorate_telemetry::stats::GroupState;
+use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
@@ -88,14 +88,20 @@ impl Shared {
         }
     }
 
-    /// Moves on in life. A quarantine is final: its first reason stays.
+    /// Moves on in life. A quarantine is final.
     pub(crate) fn set_lifecycle(&self, next: Lifecycle) {
         let mut lifecycle = self.lifecycle.write();
-        if matches!(next, Lifecycle::Quarantined(_)) {
-            self.stats.set_state(GroupState::Quarantined);
-        }
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
             *lifecycle = next;
+        }
+    }
+
+    /// Takes the group out of service. The first reason stays.
+    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>) {
+        let mut lifecycle = self.lifecycle.write();
+        if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
+            self.stats.set_quarantined(reason);
+            *lifecycle = Lifecycle::Quarantined(text);
         }
     }
 

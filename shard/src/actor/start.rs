@@ -4,11 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use quorate_storage::GroupId;
+use quorate_storage::cold_start::RefusalReason;
+use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::oneshot;
 
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::launch;
 use crate::actor::open::open_replica;
+use crate::actor::quarantine::reason_of;
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 
@@ -48,6 +51,30 @@ pub enum StartError {
         /// The group.
         group: GroupId,
     },
+}
+
+impl StartError {
+    /// What the group is quarantined for, if it is.
+    pub fn reason(&self) -> QuarantineReason {
+        match self {
+            Self::Open { cause, .. } => reason_of(cause),
+            Self::Refused { reason, .. } if *reason == RefusalReason::Diverged.as_str() => {
+                QuarantineReason::Diverged
+            }
+            // The log lacks what this replica had, or what its state needs.
+            Self::Refused { reason: "removed", .. } => QuarantineReason::Refused,
+            Self::Refused { .. } => QuarantineReason::LogLost,
+            Self::Core { refused, .. } => match refused {
+                StartRefused::CommitBeyondLog { .. }
+                | StartRefused::FloorBeyondLog { .. }
+                | StartRefused::Gap { .. }
+                | StartRefused::HardStateLost { .. } => QuarantineReason::LogLost,
+                StartRefused::Diverged { .. } => QuarantineReason::Diverged,
+                _ => QuarantineReason::Refused,
+            },
+            Self::WorkerGone { .. } => QuarantineReason::Panic,
+        }
+    }
 }
 
 /// Opens a group that was created on this node and runs it. Returns once it takes part. Nothing else of the node
