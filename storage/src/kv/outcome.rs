@@ -229,8 +229,8 @@ mod tests {
 
     /// Checksums of the bytes of `plain()`, `refused()` and `every_result()`.
     const PINNED_1_APPLIED: u32 = 1_577_095_135;
-    const PINNED_1_REFUSED: u32 = 0;
-    const PINNED_2: u32 = 0;
+    const PINNED_1_REFUSED: u32 = 3_191_835_632;
+    const PINNED_2: u32 = 3_948_007_717;
 
     #[test]
     fn bytes_that_are_no_outcome_are_malformed() {
