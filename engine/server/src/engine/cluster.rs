@@ -12,6 +12,7 @@ use quorate::{Config, Node, NodeId, Seams, StoreKind};
 use quorate_telemetry::exporter::Exporter;
 use tokio::task::JoinHandle;
 
+use super::admission::HELD_ELECTIONS;
 use super::{EngineBackend, errors};
 use crate::backend::BoxFuture;
 use crate::dev::{Cluster, ClusterNode, RunningCluster};
@@ -132,6 +133,7 @@ async fn open(
     config.bootstrap.nodes = addresses.to_vec();
     config.bootstrap.ranges = slot_ranges(u16::try_from(options.groups).expect("checked by the options"));
     config.snapshots.entries = options.snapshot_entries;
+    config.leader_wait = Some(config.raft.election_timeout_max() * HELD_ELECTIONS);
     // One process holds all nodes, so they share what one node would have.
     config.memtable_bytes /= u64::from(options.nodes);
     config.cache_bytes /= u64::from(options.nodes);

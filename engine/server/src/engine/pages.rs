@@ -105,7 +105,7 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
 }
 
 /// Keys are bytes; pages are text.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.
