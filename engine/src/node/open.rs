@@ -80,21 +80,12 @@ pub(crate) async fn open(
         Arc::clone(&seams.clock),
         CollectorConfig::new(config.node.to_string()),
     ));
-    let outbound = Arc::new(NodeOutbound { transport: transport.clone() });
-    let deps = |machines| {
-        Arc::new(GroupDeps {
-            node: config.node,
-            clock: Arc::clone(&seams.clock),
-            rng: seams.rng.stream(0x0c),
-            disk: Arc::clone(&seams.disk),
-            workers: seams.workers.clone(),
-            outbound: Arc::clone(&outbound) as Arc<dyn actor::Outbound>,
-            machines,
-        })
-    };
+    let deps = |machines| group_deps(&config, &seams, &transport, machines);
+    let (deps, catalog_deps) =
+        (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
-        catalog_deps: deps(Arc::clone(&kv_machines)),
-        deps: deps(machines.unwrap_or(kv_machines)),
+        catalog_deps,
+        deps,
         config,
         seams,
         registry,
@@ -117,6 +108,23 @@ pub(crate) async fn open(
     open_groups(&core, &catalog_group).await?;
     spawn_tasks(&core, nodes);
     Ok(Node::new(core))
+}
+
+fn group_deps(
+    config: &Config,
+    seams: &Seams,
+    transport: &Transport,
+    machines: Arc<dyn StateMachineFactory>,
+) -> Arc<GroupDeps> {
+    Arc::new(GroupDeps {
+        node: config.node,
+        clock: Arc::clone(&seams.clock),
+        rng: seams.rng.stream(0x0c),
+        disk: Arc::clone(&seams.disk),
+        workers: seams.workers.clone(),
+        outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
+        machines,
+    })
 }
 
 fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>) {

@@ -115,7 +115,7 @@ fn counts_and_digest_return_to_nothing_with_the_last_record() {
     apply(&mut machine, 2, &[write(vec![put("a", "333"), Op::Delete(bytes("bb"))])]);
     assert_eq!((machine.counts().records, machine.counts().bytes), (1, 4));
     apply(&mut machine, 3, &[write(vec![Op::Delete(bytes("a"))])]);
-    assert_eq!(machine.counts(), crate::kv::Counts::default());
+    assert_eq!(machine.counts(), Counts::default());
     assert_eq!(machine.applied_record().unwrap().unwrap().digest, StateDigest::EMPTY);
 }
 
