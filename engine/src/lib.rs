@@ -38,6 +38,7 @@ pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
 pub use quorate_storage::kv::{KeysPage, KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
 pub use quorate_storage::{EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
+pub use quorate_transport::Error as TransportError;
 
 pub use builder::{Builder, open_with_seams};
 pub use config::Config;

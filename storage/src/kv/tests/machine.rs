@@ -10,7 +10,8 @@ use crate::disk::{CrashMode, Disk, OpenMode, SimDisk};
 use crate::error::Error;
 use crate::ids::Index;
 use crate::kv::{
-    Condition, Counts, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, OpResult, ScanRange,
+    Condition, Counts, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, OpResult,
+    ScanRange,
 };
 use crate::snapshot::SnapshotSource;
 use crate::state::conformance::{GROUP_UID, record_at};
