@@ -1,0 +1,34 @@
+//! The node under test: one voter, so that nothing but its own disk can give back what it acknowledged.
+
+use std::sync::Arc;
+
+use quorate::config::uniform_ranges;
+use quorate::{Config, Node, Seams};
+use quorate_telemetry::clock::SystemClock;
+
+use super::log_disk::LyingLog;
+use super::{ChildArgs, Error};
+
+/// Groups beside group 0.
+const GROUPS: u16 = 4;
+/// Snapshots are frequent, so that cuts hit them too.
+const SNAPSHOT_ENTRIES: u64 = 60;
+
+/// Opens the node and waits until its groups serve.
+pub(super) async fn open(args: &ChildArgs) -> Result<Node, Error> {
+    let mut config = Config::new(&args.data);
+    config.store = args.store;
+    config.bootstrap.ranges = uniform_ranges(GROUPS);
+    config.snapshots.entries = Some(SNAPSHOT_ENTRIES);
+    // Flushes and compactions of the store have to happen as well.
+    config.memtable_bytes = 16 << 20;
+    let mut seams = Seams::production(&config)?;
+    seams.clock = Arc::new(SystemClock::with_boot_id_file(&args.boot_id)?);
+    if args.lying_log {
+        seams.disk = Arc::new(LyingLog(seams.disk));
+    }
+    let ready_timeout = config.ready_timeout;
+    let node = quorate::open_with_seams(config, seams).await?;
+    node.ready(ready_timeout).await?;
+    Ok(node)
+}
