@@ -46,6 +46,12 @@ pub enum Error {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] quorate::Error),
+    /// Groups did not come up in time.
+    #[error("not ready; not running: {groups}")]
+    NotReady {
+        /// Those that do not run, with their reason.
+        groups: String,
+    },
     /// The boot id could not be read.
     #[error(transparent)]
     BootId(#[from] quorate_telemetry::clock::BootIdError),
