@@ -37,23 +37,17 @@ impl EngineBackend {
         Self { node, exporter, topology: Arc::default() }
     }
 
-    /// Whether a write of `key` is to go through the router now. Waits while the key's group has no leader.
-    #[expect(dead_code, reason = "the write path is being rebuilt on it")]
-    pub(in crate::engine) async fn admit(&self, key: &[u8], access: Access) -> Result<(), BackendError> {
-        Admission::new(&self.node, access).write(key).await
-    }
-
     /// The values of `keys`, each from where `access` says.
     async fn values(&self, keys: &[Bytes], access: Access) -> Vec<Result<Option<Bytes>, BackendError>> {
         let mut admission = Admission::new(&self.node, access);
         if let [key] = keys {
-            let value = match admission.read(key).await {
+            let value = match admission.admit(key).await {
                 Ok(level) => self.node.get(key.clone(), level).await.map_err(errors::of_read),
                 Err(refused) => Err(refused),
             };
             return vec![value];
         }
-        if admission.serves_all(keys) {
+        if admission.serves_all(keys.iter()) {
             let values = self.node.get_each(keys, ReadLevel::Linearizable).await;
             return values.into_iter().map(|value| value.map_err(errors::of_read)).collect();
         }
@@ -62,7 +56,7 @@ impl EngineBackend {
         for (at, key) in keys.iter().enumerate() {
             // Stands for the value until it is read.
             values.push(Err(BackendError::NoLeader));
-            match admission.read(key).await {
+            match admission.admit(key).await {
                 Err(refused) => values[at] = Err(refused),
                 Ok(level) => match parts.iter_mut().find(|(of, _)| *of == level) {
                     Some((_, places)) => places.push(at),
@@ -122,12 +116,8 @@ impl Backend for EngineBackend {
         })
     }
 
-    fn write(
-        &self,
-        writes: Vec<Write>,
-        _access: Access,
-    ) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
-        Box::pin(write::write(&self.node, writes))
+    fn write(&self, writes: Vec<Write>, access: Access) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
+        Box::pin(write::write(&self.node, writes, access))
     }
 
     fn key_count(&self, access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {

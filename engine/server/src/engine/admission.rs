@@ -36,8 +36,13 @@ impl<'a> Admission<'a> {
         Self { node, access, until: None }
     }
 
-    /// How the key is to be read through the router. Waits only while its group has no leader.
-    pub(super) async fn read(&mut self, key: &[u8]) -> Result<ReadLevel, BackendError> {
+    /// Like [`Admission::new`]; writes are for leaders, whatever `access` says of reads.
+    pub(super) fn of_writes(node: &'a Node, access: Access) -> Self {
+        Self::new(node, Access { reads_from_followers: false, ..access })
+    }
+
+    /// How the key goes through the router, a read at the level returned. Waits only while its group has no leader.
+    pub(super) async fn admit(&mut self, key: &[u8]) -> Result<ReadLevel, BackendError> {
         match self.judge(key) {
             Verdict::Serve(level) => Ok(level),
             Verdict::Refuse(error) => Err(error),
@@ -45,15 +50,9 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Whether the key is to be written through the router. Waits as [`Admission::read`].
-    pub(super) async fn write(&mut self, key: &[u8]) -> Result<(), BackendError> {
-        self.access.reads_from_followers = false;
-        self.read(key).await.map(drop)
-    }
-
-    /// Whether all of `keys` can be read at once, from leaders: the usual case, which costs nothing more.
-    pub(super) fn serves_all(&self, keys: &[Bytes]) -> bool {
-        keys.iter().all(|key| matches!(self.judge(key), Verdict::Serve(ReadLevel::Linearizable)))
+    /// Whether all of `keys` go to leaders through the router at once: the usual case, which costs nothing more.
+    pub(super) fn serves_all<'k>(&self, mut keys: impl Iterator<Item = &'k Bytes>) -> bool {
+        keys.all(|key| matches!(self.judge(key), Verdict::Serve(ReadLevel::Linearizable)))
     }
 
     fn judge(&self, key: &[u8]) -> Verdict {
