@@ -215,13 +215,10 @@ fn blank(path: PathBuf, number: u64, role: Role, bytes: u64) -> SegmentSurvey {
 /// A segment starts with the sequence and the checksum that the one before ended with.
 fn check_chain(end: Option<End>, opened: &Opened, sink: &mut Sink<'_>) {
     let (Some((sequence, crc)), Ok(head)) = (end, &opened.head) else { return };
-    let broken = if sequence != head.sequence {
-        [sequence, head.sequence]
-    } else {
-        match crc {
-            Some(crc) if crc != head.previous_crc => [u64::from(crc), u64::from(head.previous_crc)],
-            _ => return,
-        }
+    let checksums = crc.map(|crc| [u64::from(crc), u64::from(head.previous_crc)]);
+    let pairs = [Some([sequence, head.sequence]), checksums];
+    let Some(broken) = pairs.into_iter().flatten().find(|[expected, found]| expected != found) else {
+        return;
     };
     sink(found(corrupt("chain of segments", &opened.path, HEADER_BYTES as u64, broken)));
 }

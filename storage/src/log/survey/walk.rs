@@ -64,18 +64,15 @@ impl<'a, 's> Walk<'a, 's> {
         } else {
             self.until = next;
         }
-        match head {
-            Some(head) => {
-                self.file_id = head.header.file;
-                self.sequence = head.sequence;
-                self.previous_crc = Some(head.previous_crc);
-                self.summary = Some(Summary::new(head.start.clone(), head.sequence, head.previous_crc));
-            }
-            None => {
-                let Ok(Some(table)) = self.read_table() else { return };
-                self.file_id = table.head.file;
-                self.sequence = table.head.sequence;
-            }
+        if let Some(head) = head {
+            self.file_id = head.header.file;
+            self.sequence = head.sequence;
+            self.previous_crc = Some(head.previous_crc);
+            self.summary = Some(Summary::new(head.start.clone(), head.sequence, head.previous_crc));
+        } else {
+            let Ok(Some(table)) = self.read_table() else { return };
+            self.file_id = table.head.file;
+            self.sequence = table.head.sequence;
         }
         self.survey.sequence = self.sequence;
     }
