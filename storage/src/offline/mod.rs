@@ -11,9 +11,9 @@ mod stopped;
 pub mod verify;
 
 pub use finding::{FINDINGS_MAX, Finding, FindingClass};
-pub use inspect::inspect;
+pub use inspect::{InspectReport, inspect};
 pub use stopped::StoppedDir;
-pub use verify::verify;
+pub use verify::{VerifyProgress, VerifyReport, verify};
 
 use std::path::PathBuf;
 use std::sync::Arc;
