@@ -8,6 +8,7 @@ mod commands;
 mod dev;
 mod gated;
 mod malformed;
+mod offline;
 mod pipelining;
 mod process;
 mod routing;
