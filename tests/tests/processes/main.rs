@@ -1,4 +1,5 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
+mod cluster_client;
 mod kill_nine;
 mod stopping;
