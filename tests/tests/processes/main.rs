@@ -2,4 +2,5 @@
 
 mod cluster_client;
 mod kill_nine;
+mod nodes;
 mod stopping;
