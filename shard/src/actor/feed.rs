@@ -30,6 +30,7 @@ impl Actor {
             Event::Applied { through } => self.inputs.push(Input::Applied { through }),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
+            Event::SnapshotSettled(outcome) => self.on_settled(outcome),
             Event::SnapshotSent { to, delivered } => self.inputs.push(Input::SnapshotSent { to, delivered }),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),

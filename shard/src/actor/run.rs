@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
+use crate::actor::compaction::Followers;
 use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
@@ -44,6 +45,7 @@ pub(crate) struct Actor {
     pub(crate) applier: Applier,
     pub(crate) receiver: Arc<SnapshotReceiver>,
     pub(crate) publisher: Publisher,
+    pub(crate) followers: Followers,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
@@ -226,5 +228,7 @@ impl Actor {
         while self.tasks.try_join_next().is_some() {}
         self.check_log_stall();
         self.note_status();
+        self.note_followers();
+        self.look_at_log();
     }
 }

@@ -75,9 +75,10 @@ pub(crate) enum ApplyWork {
     View {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
     },
+    /// Answers the index up to which the state is durable then.
     PersistApplied {
         index: Index,
-        reply: oneshot::Sender<quorate_storage::Result<()>>,
+        reply: oneshot::Sender<quorate_storage::Result<Index>>,
     },
     Close {
         checkpoints: bool,
@@ -274,9 +275,13 @@ impl Inner {
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
-                    Some(writer) => writer.persist_applied(index),
-                    None => Ok(()),
+                    Some(writer) => writer.persist_applied(index).map(|()| state.machine.durable_applied()),
+                    // Whoever has no record is restored from the snapshot at every start.
+                    None => Ok(index),
                 };
+                if let Ok(durable) = result {
+                    assert!(durable >= index, "the record of {index} was persisted, {durable} is durable");
+                }
                 drop(reply.send(result));
             }
             ApplyWork::Close { checkpoints, done } => {

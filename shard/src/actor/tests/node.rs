@@ -17,7 +17,8 @@ use quorate_storage::{
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{
-    BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers, Workers,
+    BootId, Clock, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers,
+    Workers,
 };
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
@@ -25,7 +26,8 @@ use quorate_transport::{RaftMessage, RequestError, RequestKind};
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    StartError, StartSpec, StateMachineFactory, create_group, group_of_request, start_group,
+    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
+    group_of_request, start_group,
 };
 use crate::error::{Error, Result};
 
@@ -292,12 +294,13 @@ fn deps(
         let config = SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) };
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
+    let clock: Arc<dyn Clock> = match pools {
+        Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        Pools::Threads => Arc::new(SystemClock::new()),
+    };
     Arc::new(GroupDeps {
         node: NodeId(id),
-        clock: match pools {
-            Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
-            Pools::Threads => Arc::new(SystemClock::new()),
-        },
+        clock: Arc::clone(&clock),
         rng: Arc::clone(&rng),
         disk: Arc::new(disk.clone()),
         workers: GroupWorkers {
@@ -308,6 +311,7 @@ fn deps(
         },
         outbound: network.port(id),
         machines,
+        snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }
 
