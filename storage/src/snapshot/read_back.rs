@@ -6,7 +6,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::snapshot::SnapshotToken;
 use crate::snapshot::checked_file::open_existing;
-use crate::snapshot::layout::{self, FILE_BYTES_MIN, FOOTER_BYTES, corrupt, u32_at};
+use crate::snapshot::fault::SnapshotFault;
+use crate::snapshot::layout::{self, FILE_BYTES_MIN, FOOTER_BYTES, u32_at};
 
 /// What [`super::verify`] does, in steps. Memory: one piece while it is read.
 #[derive(Debug)]
@@ -28,15 +29,18 @@ impl SnapshotReadBack {
         let file = open_existing(disk, path)?;
         file.drop_cache().map_err(|cause| Error::io("drop the cache of", path, cause))?;
         let bytes = file.len().map_err(|cause| Error::io("stat", path, cause))?;
-        if bytes < FILE_BYTES_MIN || bytes != token.bytes {
-            return Err(corrupt("snapshot size", path, 0, [token.bytes.max(FILE_BYTES_MIN), bytes]));
+        if bytes < FILE_BYTES_MIN {
+            return Err(SnapshotFault::TooSmall.error(path, 0, [FILE_BYTES_MIN, bytes]));
+        }
+        if bytes != token.bytes {
+            return Err(SnapshotFault::OtherSize.error(path, 0, [token.bytes, bytes]));
         }
         let mut footer = [0; FOOTER_BYTES];
         let footer_at = bytes - FOOTER_BYTES as u64;
         file.read_exact_at(&mut footer, footer_at).map_err(|cause| Error::io("read", path, cause))?;
         let found = u32_at(&footer, 0);
         if found != token.crc {
-            return Err(corrupt("snapshot footer", path, footer_at, [token.crc, found].map(u64::from)));
+            return Err(SnapshotFault::TokenCrc.error(path, footer_at, [token.crc, found].map(u64::from)));
         }
         let (path, hasher) = (path.to_path_buf(), crc32fast::Hasher::new());
         Ok(Self { file, path, token, hasher, at: 0 })
@@ -62,8 +66,8 @@ impl SnapshotReadBack {
         }
         let (expected, found) = (self.token.crc, self.hasher.clone().finalize());
         if expected != found {
-            let footer_at = self.footer_at();
-            return Err(corrupt("snapshot file", &self.path, footer_at, [expected, found].map(u64::from)));
+            let sums = [expected, found].map(u64::from);
+            return Err(SnapshotFault::FileCrc.error(&self.path, self.footer_at(), sums));
         }
         Ok(true)
     }
