@@ -112,6 +112,9 @@ impl Actor {
 
     fn note_role(&mut self, role: Role) {
         let before = self.shared.role.send_replace(role);
+        if !role.is_leader {
+            self.transfers.abort_all();
+        }
         if role.leader.is_some() && role.leader != before.leader {
             self.shared.stats.raft.leader_changes.increment();
         }

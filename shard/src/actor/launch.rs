@@ -22,6 +22,7 @@ use crate::actor::reads::Reads;
 use crate::actor::run::{Actor, Core, Office, Timers};
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::{ReceiverIdentity, SnapshotReceiver};
+use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
@@ -60,7 +61,7 @@ pub(crate) fn launch(
     let shared = shared(&deps, &spec, &opened, core.role());
     let (event_sender, events) = mpsc::unbounded_channel();
     let (request_sender, requests) = mpsc::unbounded_channel();
-    let receiver = receiver(&deps, &spec, &opened);
+    let receiver = receiver(&deps, &spec, &opened, &shared);
     let handle = GroupHandle::new(Inner {
         shared: Arc::clone(&shared),
         requests: request_sender,
@@ -98,6 +99,7 @@ pub(crate) fn launch(
         receiver,
         publisher,
         followers: Followers::default(),
+        transfers: Transfers::default(),
         pending: Pending::default(),
         reads: Reads::default(),
         addresses,
@@ -181,14 +183,20 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
     Shared::new(status, (requests, messages), Arc::clone(&spec.stats))
 }
 
-fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {
+fn receiver(
+    deps: &Arc<GroupDeps>,
+    spec: &StartSpec,
+    opened: &Opened,
+    shared: &Arc<Shared>,
+) -> Arc<SnapshotReceiver> {
     let uid = opened.record.descriptor.uid;
     let identity = ReceiverIdentity { group: spec.group, uid, incarnation: opened.incarnation };
     let limits = SpoolLimits {
         file_bytes_max: spec.config.snapshots.file_bytes_max,
         reserve_bytes: spec.config.snapshots.reserve_bytes,
     };
-    SnapshotReceiver::new(identity, opened.snapshots.clone(), limits, Arc::clone(&deps.workers.background))
+    let bounds = (limits, spec.config.snapshots.send_deadline);
+    SnapshotReceiver::new(identity, opened.snapshots.clone(), bounds, Arc::clone(deps), Arc::clone(shared))
 }
 
 fn applier_parts(

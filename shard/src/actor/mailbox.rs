@@ -89,9 +89,17 @@ pub(crate) enum Event {
     SnapshotPublished(quorate_storage::Result<Published>),
     /// Follows a snapshot that was published.
     SnapshotSettled(Settled),
+    /// A transfer ended.
     SnapshotSent {
         to: ReplicaId,
+        /// Which of those to it.
+        number: u64,
         delivered: bool,
+    },
+    /// A follower found a snapshot corrupt; `rot` if it is so here, too, and was put aside.
+    SnapshotSuspect {
+        token: SnapshotToken,
+        rot: Option<quorate_storage::Error>,
     },
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),

@@ -31,6 +31,7 @@ mod snapshot_budget;
 mod snapshot_chunk;
 mod snapshot_receive;
 mod snapshot_send;
+mod snapshot_transfer;
 mod spec;
 mod start;
 mod status;

@@ -152,10 +152,8 @@ impl Actor {
                 self.inputs.extend(compacted.map(|through| Input::Compacted { through }));
             }
             Settled::Corrupt { token, error } => {
-                tracing::error!(group = %self.shared.group, index = %token.id.index, %error, "a snapshot just published is corrupt");
                 self.shared.stats.snapshots.corrupt.increment();
-                self.publisher.tokens.retain(|known| *known != token);
-                self.publisher.note_newest();
+                self.distrust(token, &error);
                 self.publisher.trigger.failed(self.deps.clock.monotonic());
                 self.publisher.trigger.force();
             }
@@ -164,6 +162,13 @@ impl Actor {
                 tracing::warn!(group = %self.shared.group, %error, "nothing was compacted behind a snapshot");
             }
         }
+    }
+
+    /// The file was put aside: nothing relies on it any more.
+    pub(crate) fn distrust(&mut self, token: SnapshotToken, error: &quorate_storage::Error) {
+        tracing::error!(group = %self.shared.group, index = %token.id.index, %error, "a snapshot is corrupt");
+        self.publisher.tokens.retain(|known| *known != token);
+        self.publisher.note_newest();
     }
 }
 

@@ -22,6 +22,7 @@ use crate::actor::quarantine::Failure;
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
+use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
 use crate::applier::Applier;
 use crate::core::{Group, Input};
@@ -46,6 +47,7 @@ pub(crate) struct Actor {
     pub(crate) receiver: Arc<SnapshotReceiver>,
     pub(crate) publisher: Publisher,
     pub(crate) followers: Followers,
+    pub(crate) transfers: Transfers,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
@@ -230,5 +232,6 @@ impl Actor {
         self.note_status();
         self.note_followers();
         self.look_at_log();
+        self.receiver.expire();
     }
 }

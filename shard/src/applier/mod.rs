@@ -304,7 +304,12 @@ impl Inner {
             return Ok(());
         }
         let record = AppliedRecord { incarnation: state.record.incarnation, ..label.record };
-        let failed = |cause| Failure::Restore { index, cause };
+        let stats = &self.parts.shared.stats.snapshots;
+        let failed = |cause: quorate_storage::Error| {
+            stats.failed.increment();
+            stats.corrupt.add(u64::from(cause.is_corruption()));
+            Failure::Restore { index, cause }
+        };
         let mut source = (self.parts.open_snapshot)(token).map_err(failed)?;
         state.machine.restore(source.as_mut(), &record).map_err(failed)?;
         state.record = record;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub(super) struct Network(Arc<Mutex<Links>>);
 struct Links {
     handles: BTreeMap<NodeId, GroupHandle>,
     cut: BTreeSet<NodeId>,
+    requests: u64,
+    /// Requests that fail, by their number: the even ones before they arrive, the odd ones after.
+    broken: Range<u64>,
     refuses_requests: bool,
 }
 
@@ -67,6 +71,21 @@ impl Network {
     /// Messages pass, requests do not.
     pub(super) fn refuse_requests(&self) {
         self.0.lock().refuses_requests = true;
+    }
+
+    /// Of the requests from now on, those with these numbers fail.
+    pub(super) fn break_requests(&self, numbers: Range<u64>) {
+        let mut links = self.0.lock();
+        links.requests = 0;
+        links.broken = numbers;
+    }
+
+    /// Whether the next request fails, and if so, whether it arrives.
+    fn fate(&self) -> Option<bool> {
+        let mut links = self.0.lock();
+        let number = links.requests;
+        links.requests += 1;
+        links.broken.contains(&number).then_some(number % 2 == 1)
     }
 
     /// The way out of `node`.
@@ -99,11 +118,14 @@ impl Outbound for Port {
         let from = self.node;
         let is_refused = self.network.0.lock().refuses_requests;
         let handle = self.network.handle(from, node).filter(|_| !is_refused);
+        let fate = self.network.fate();
         Box::pin(async move {
-            match handle {
-                Some(handle) => Ok(handle.serve_group(from, kind, body).await),
-                None => Err(RequestError::Unreachable(node)),
+            let handle = handle.ok_or(RequestError::Unreachable(node))?;
+            if fate == Some(false) {
+                return Err(RequestError::Unreachable(node));
             }
+            let reply = handle.serve_group(from, kind, body).await;
+            if fate.is_some() { Err(RequestError::NoReply(node)) } else { Ok(reply) }
         })
     }
 }
@@ -125,6 +147,8 @@ pub(super) struct TestNode {
     pub(super) config: GroupConfig,
     pub(super) disk: SimDisk,
     pub(super) machines: Arc<dyn StateMachineFactory>,
+    /// The node's, as of its first start.
+    pub(super) budget: Arc<SnapshotBudget>,
     network: Network,
     pools: Pools,
     starts: u64,
@@ -195,10 +219,11 @@ impl TestNode {
         create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
         create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
         let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config) };
+        let budget = Arc::clone(&deps.snapshots);
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, network, pools, starts: 1 }
+        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1 }
     }
 
     /// Starts again, after the handle was stopped.
