@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
-use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
+use quorate_shard::actor::{
+    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
@@ -26,7 +28,7 @@ use super::replicas::Opening;
 use super::{
     CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, publish, reconcile, replicas, topology,
 };
-use crate::config::{Config, NodeAddress};
+use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::seams::Seams;
@@ -80,7 +82,8 @@ pub(crate) async fn open(
         Arc::clone(&seams.clock),
         CollectorConfig::new(config.node.to_string()),
     ));
-    let deps = |machines| group_deps(&config, &seams, &transport, machines);
+    let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
+    let deps = |machines| group_deps(&config, &seams, &transport, &snapshots, machines);
     let (deps, catalog_deps) =
         (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
@@ -114,6 +117,7 @@ fn group_deps(
     config: &Config,
     seams: &Seams,
     transport: &Transport,
+    snapshots: &Arc<SnapshotBudget>,
     machines: Arc<dyn StateMachineFactory>,
 ) -> Arc<GroupDeps> {
     Arc::new(GroupDeps {
@@ -124,6 +128,7 @@ fn group_deps(
         workers: seams.workers.clone(),
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
+        snapshots: Arc::clone(snapshots),
     })
 }
 
@@ -224,10 +229,20 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             log_bytes_min: config.snapshots.log_bytes_min,
             entries: config.snapshots.entries,
             trailing_entries: config.snapshots.trailing_entries,
+            trailing_bytes: config.snapshots.trailing_bytes,
+            age_max: config.snapshots.age_max,
+            follower_grace: config.snapshots.follower_grace,
+            kept: config.snapshots.kept,
             ..Default::default()
         },
         ..Default::default()
     }
+}
+
+/// What all groups of a node share of its configuration.
+fn snapshot_budget(config: &Config) -> SnapshotBudgetConfig {
+    let SnapshotConfig { bytes_per_second, publishing_max, transfers_max, .. } = config.snapshots;
+    SnapshotBudgetConfig { bytes_per_second, publishing_max, transfers_max }
 }
 
 /// Runs blocking work of a group on the background workers.

@@ -18,6 +18,8 @@ pub(super) struct Segment {
     pub(super) head: SegmentHead,
     pub(super) summary: Summary,
     pub(super) is_sealed: bool,
+    /// Size of the file.
+    pub(super) bytes: u64,
 }
 
 /// How the newest segment ends.
@@ -125,7 +127,7 @@ fn read_closed(
         Some(summary) => summary,
         None => scan(file.as_ref(), &path, &head, Some(until))?.summary,
     };
-    Ok(Segment { name, path, head, summary, is_sealed })
+    Ok(Segment { name, path, head, summary, is_sealed, bytes })
 }
 
 fn read_newest(
@@ -138,7 +140,7 @@ fn read_newest(
     let file = disk.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
     let bytes = len(file.as_ref(), &path)?;
     if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
-        return Ok((Segment { name, path, head, summary, is_sealed: true }, Tail::Ended, false));
+        return Ok((Segment { name, path, head, summary, is_sealed: true, bytes }, Tail::Ended, false));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
     let has_batches = scan.is_torn || scan.summary.sequence != head.sequence;
@@ -148,7 +150,7 @@ fn read_newest(
         return Err(Error::LogLost { file: path, reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
-    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false }, tail, scan.is_torn))
+    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, scan.is_torn))
 }
 
 /// Each segment starts with the sequence and the checksum that the one before ended with.
