@@ -1,7 +1,9 @@
-//! The real binary as a child process.
+//! The real binary as a child process: [`Dev`] is a cluster in one, [`Node`] is one node of a cluster.
 
 mod dev;
+mod node;
 mod ports;
 
 pub use dev::{Dev, DevSpec, quorate_binary};
+pub use node::{ClusterSettings, Node, NodeSpec};
 pub use ports::free_ports;

@@ -1,4 +1,5 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
 mod kill_nine;
+mod nodes;
 mod stopping;
