@@ -13,14 +13,14 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const KEYS: u32 = 64;
 
 async fn connect(spec: &NodeSpec) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://{}/", spec.resp)).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    let client = redis::Client::open(format!("redis://{}/", spec.resp)).expect("an address of Redis");
+    client.get_multiplexed_async_connection().await.expect("a connection")
 }
 
 async fn write(spec: &NodeSpec, round: u32) {
     let mut connection = connect(spec).await;
     for at in 0..KEYS {
-        connection.set::<_, _, ()>(format!("key-{at}"), round).await.unwrap();
+        connection.set::<_, _, ()>(format!("key-{at}"), round).await.expect("a write");
     }
 }
 
@@ -28,7 +28,7 @@ async fn check(spec: &NodeSpec, round: u32) {
     let mut connection = connect(spec).await;
     for at in 0..KEYS {
         assert_eq!(
-            connection.get::<_, Option<u32>>(format!("key-{at}")).await.unwrap(),
+            connection.get::<_, Option<u32>>(format!("key-{at}")).await.expect("a read"),
             Some(round),
             "key-{at}"
         );
@@ -38,7 +38,7 @@ async fn check(spec: &NodeSpec, round: u32) {
 fn exit_code(spec: &NodeSpec, args: &[&str]) -> Option<i32> {
     let mut command = spec.command();
     command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    command.status().unwrap().code()
+    command.status().expect("the binary starts").code()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,3 +81,50 @@ fn wrong_usage_and_impossible_settings_have_their_own_exit_codes() {
     let conflicting = ["--data", "data", "--store", "memory", "--snapshot-entries", "0"];
     assert_eq!(code(&conflicting), Some(3));
 }
+
+/// A configuration of one node that leaves nothing to complain about, and then `more`.
+fn config_file(directory: &Path, more: &str) -> std::path::PathBuf {
+    let file = directory.join("q.toml");
+    let text = format!("node = 1\ndata_dir = \"d\"\n[[nodes]]\nid = 1\npeer = \"127.0.0.1:7380\"\n{more}");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// Exit code, standard output, standard error.
+fn config(args: &[&str], file: &Path) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(args).arg("--config").arg(file).env_remove("RUST_LOG");
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&file.display().to_string(), "q.toml");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_configuration_is_checked_and_printed_without_a_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = config_file(directory.path(), "[raft]\ntick = \"20ms\"\n");
+    assert_eq!(config(&["config", "check"], &file), (Some(0), "q.toml: ok\n".to_owned(), String::new()));
+    let (code, printed, _) = config(&["config", "print", "--set", "resp.max_connections=7"], &file);
+    assert!(code == Some(0) && printed.contains("tick = \"20ms\"  # line 7\n"), "{printed}");
+    assert!(printed.contains("max_connections = 7  # --set resp.max_connections\n"), "{printed}");
+    assert_eq!(config(&["node", "--set", "raft"], &file).0, Some(2));
+}
+
+#[test]
+fn a_refused_configuration_is_told_with_line_and_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = config_file(directory.path(), "[raft]\ntick = 20\ntock = 1\n");
+    let problems = "q.toml:7: raft.tick: expected a time such as \"50ms\", found an integer\n\
+                    q.toml:8: raft.tock: unknown key; [raft] knows tick, heartbeat_ticks, election_ticks\n";
+    for command in [&["config", "check"][..], &["node"]] {
+        let (code, output, error) = config(command, &file);
+        assert_eq!((code, output.as_str()), (Some(3), ""));
+        assert_eq!(error, format!("quorate: the configuration is refused\n{problems}"));
+    }
+    let (code, output, error) = config(&["config", "check", "--json"], &file);
+    assert_eq!((code, error.as_str()), (Some(3), ""));
+    assert!(
+        output.starts_with(r#"{"ok":false,"problems":[{"file":"q.toml","key":"raft.tick","line":7,"#),
+        "{output}"
+    );
+}
