@@ -105,8 +105,11 @@ struct Load {
 
 impl Load {
     async fn start(specs: &[NodeSpec]) -> Self {
-        let mut load =
-            Self { written: Arc::new(Semaphore::new(0)), stop: CancellationToken::new(), running: JoinSet::new() };
+        let mut load = Self {
+            written: Arc::new(Semaphore::new(0)),
+            stop: CancellationToken::new(),
+            running: JoinSet::new(),
+        };
         for id in 0..WRITERS {
             let cluster = connect(specs).await;
             let (written, stop) = (Arc::clone(&load.written), load.stop.clone());
@@ -121,10 +124,11 @@ impl Load {
 
     /// Waits until [`WRITES_BETWEEN`] more writes have been acknowledged.
     async fn go_on(&self, during: &str) {
-        match tokio::time::timeout(PATIENCE, self.written.acquire_many(WRITES_BETWEEN)).await {
-            Ok(permits) => permits.expect("never closed").forget(),
-            Err(_) => panic!("{during}: only {} more writes in a minute", self.written.available_permits()),
-        }
+        let more = tokio::time::timeout(PATIENCE, self.written.acquire_many(WRITES_BETWEEN)).await;
+        let Ok(permits) = more else {
+            panic!("{during}: only {} more writes in a minute", self.written.available_permits())
+        };
+        permits.expect("never closed").forget();
     }
 
     async fn end(self) -> Vec<Writer> {
@@ -164,7 +168,10 @@ async fn acknowledged_writes_survive(nodes: u16) {
     }
     let sent: usize = writers.iter().map(|writer| writer.next).sum();
     let failed: usize = writers.iter().map(|writer| writer.failed).sum();
-    assert!(failed < sent / 2, "{failed} of {sent} writes failed: clients see more of a killed node than a pause");
+    assert!(
+        failed < sent / 2,
+        "{failed} of {sent} writes failed: clients see more of a killed node than a pause"
+    );
     for node in running {
         assert!(node.terminate().success(), "SIGTERM ends with exit code 0");
     }
