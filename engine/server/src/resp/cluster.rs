@@ -6,6 +6,7 @@
 
 mod map;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -43,17 +44,31 @@ pub(super) fn plan(command: Cluster, args: &[Bytes], frontend: &Frontend) -> Res
     }))
 }
 
-/// Each range with its leader and then its followers.
+/// Each range with its leader and then its followers; last of all the final slot of each leader, alone.
+///
+/// Some clients (redis-py) keep one role for a node, the one it was listed with last, and ask only the masters for
+/// `DBSIZE` or `SCAN`. A node that was listed last as a follower would be left out of those.
 fn slots(map: &Map<'_>) -> Reply {
-    let entry = |range: &Range<'_>| {
-        let mut fields = vec![slot(range.first), slot(range.last)];
-        fields.extend(range.nodes().map(|node| {
+    let entry = |first: u16, last: u16, nodes: &mut dyn Iterator<Item = &Node<'_>>| {
+        let mut fields = vec![slot(first), slot(last)];
+        fields.extend(nodes.map(|node| {
             let (ip, port) = address(node);
             Reply::Array(vec![ip, port, reply::text(node.name), Reply::Map(Vec::new())])
         }));
         Reply::Array(fields)
     };
-    Reply::Array(map.ranges().iter().map(entry).collect())
+    let last_ranges: BTreeMap<_, _> = map.ranges().iter().map(|range| (range.master.name, range)).collect();
+    let mut entries = Vec::new();
+    for range in map.ranges() {
+        let is_last = last_ranges.get(range.master.name).is_some_and(|last| last.first == range.first);
+        let last = if is_last { range.last.checked_sub(1) } else { Some(range.last) };
+        if let Some(last) = last.filter(|&last| last >= range.first) {
+            entries.push(entry(range.first, last, &mut range.nodes()));
+        }
+    }
+    let alone = |range: &&Range<'_>| entry(range.last, range.last, &mut std::iter::once(&range.master));
+    entries.extend(last_ranges.values().map(alone));
+    Reply::Array(entries)
 }
 
 /// Each range as a shard.

@@ -52,14 +52,16 @@ fn place(node: u64) -> String {
 }
 
 #[tokio::test]
-async fn slots_name_the_leader_and_then_the_followers() {
+async fn slots_name_the_leader_and_then_the_followers_and_each_leader_last_as_one() {
     let (_server, mut client) = client_of(topology()).await;
-    let first = format!("*5\r\n:0\r\n:8191\r\n{}{}{}", place(2), place(1), place(3));
-    let second = format!("*5\r\n:8192\r\n:16383\r\n{}{}{}", place(1), place(2), place(3));
-    client.check(&["CLUSTER", "SLOTS"], &format!("*2\r\n{first}{second}")).await;
+    let first = format!("*5\r\n:0\r\n:8190\r\n{}{}{}", place(2), place(1), place(3));
+    let second = format!("*5\r\n:8192\r\n:16382\r\n{}{}{}", place(1), place(2), place(3));
+    let alone = |slot: u16, node| format!("*3\r\n:{slot}\r\n:{slot}\r\n{}", place(node));
+    let slots = format!("*4\r\n{first}{second}{}{}", alone(16383, 1), alone(8191, 2));
+    client.check(&["CLUSTER", "SLOTS"], &slots).await;
     client.hello3().await;
     client.send(request(&["CLUSTER", "SLOTS"])).await;
-    client.expect(format!("*2\r\n{first}{second}").replace("*0\r\n", "%0\r\n")).await;
+    client.expect(slots.replace("*0\r\n", "%0\r\n")).await;
 }
 
 #[tokio::test]
@@ -112,9 +114,11 @@ async fn a_connected_replica_stands_in_for_a_leader_that_is_not_elected_yet() {
     let ranges = vec![range(0, 8191, Some(1), &[2]), range(8192, 16383, None, &[1, 2, 3])];
     let nodes = vec![node(1, false), node(2, true), node(3, true)];
     let (_server, mut client) = client_of(Topology { nodes, ranges, ..topology() }).await;
-    let first = format!("*4\r\n:0\r\n:8191\r\n{}{}", place(1), place(2));
-    let second = format!("*5\r\n:8192\r\n:16383\r\n{}{}{}", place(2), place(1), place(3));
-    client.check(&["CLUSTER", "SLOTS"], &format!("*2\r\n{first}{second}")).await;
+    let first = format!("*4\r\n:0\r\n:8190\r\n{}{}", place(1), place(2));
+    let second = format!("*5\r\n:8192\r\n:16382\r\n{}{}{}", place(2), place(1), place(3));
+    let alone = |slot: u16, node| format!("*3\r\n:{slot}\r\n:{slot}\r\n{}", place(node));
+    let slots = format!("*4\r\n{first}{second}{}{}", alone(8191, 1), alone(16383, 2));
+    client.check(&["CLUSTER", "SLOTS"], &slots).await;
     let info = text(&mut client, &["CLUSTER", "INFO"]).await;
     assert!(
         info.starts_with("cluster_state:fail\r\n") && info.contains("cluster_slots_ok:8192\r\n"),
