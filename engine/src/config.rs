@@ -49,6 +49,13 @@ pub struct RaftConfig {
     pub election_ticks: u32,
 }
 
+impl RaftConfig {
+    /// The longest an election timeout is drawn.
+    pub fn election_timeout_max(&self) -> Duration {
+        self.tick.saturating_mul(self.election_ticks.saturating_mul(2))
+    }
+}
+
 /// When a group publishes a snapshot.
 #[derive(Clone, Debug)]
 pub struct SnapshotConfig {
@@ -91,6 +98,9 @@ pub struct Config {
     pub ready_timeout: Duration,
     /// How long an operation without a deadline of its own may take. Default 5 s.
     pub deadline: Duration,
+    /// How long such an operation looks for a leader, before it ends without effect. Default: none, it looks until
+    /// its deadline. An operation that was handed to a leader keeps its deadline.
+    pub leader_wait: Option<Duration>,
 }
 
 impl Config {
@@ -111,6 +121,7 @@ impl Config {
             cache_bytes: 32 << 20,
             ready_timeout: Duration::from_secs(30),
             deadline: Duration::from_secs(5),
+            leader_wait: None,
         }
     }
 

@@ -45,6 +45,11 @@ impl CatalogCopy {
         self.current.load_full()
     }
 
+    /// Follows the version.
+    pub(crate) fn versions(&self) -> watch::Receiver<Option<u64>> {
+        self.version.subscribe()
+    }
+
     /// Takes a decoded catalog, unless it is older than what is there.
     pub(crate) fn install(&self, catalog: Catalog) {
         let version = catalog.version;

@@ -8,13 +8,13 @@ use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
-use quorate_shard::router::{Router, RouterParts};
+use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,9 @@ use super::machines::KvMachines;
 use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
-use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, publish, reconcile, replicas};
+use super::{
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, publish, reconcile, replicas, topology,
+};
 use crate::config::{Config, NodeAddress};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
@@ -44,24 +46,32 @@ pub(crate) async fn open(
     let data = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
-    let handler = Arc::new(NodeHandler { registry: Arc::clone(&registry), copy: copy.clone() });
+    let leaders = Arc::new(LeaderTable::default());
+    let handler = Arc::new(NodeHandler {
+        registry: Arc::clone(&registry),
+        copy: copy.clone(),
+        leaders: Arc::clone(&leaders),
+    });
     let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
         catalog: Arc::clone(&copy.current),
         registry: Arc::clone(&registry),
+        leaders,
         transport: transport.clone(),
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0a),
         catalog_stale: Arc::clone(&copy.stale),
     });
-    let kv = Kv { router: router.clone(), clock: Arc::clone(&seams.clock) };
+    let kv = |leader_wait| Kv { router: router.clone(), clock: Arc::clone(&seams.clock), leader_wait };
     let catalog = CatalogWriter {
         copy: copy.clone(),
-        kv: kv.clone(),
+        // The catalog's own changes have time until their deadline.
+        kv: kv(None),
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0b),
     };
+    let kv = kv(config.leader_wait);
     let kv_machines = Arc::new(KvMachines::new(&config, &seams));
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
@@ -70,21 +80,12 @@ pub(crate) async fn open(
         Arc::clone(&seams.clock),
         CollectorConfig::new(config.node.to_string()),
     ));
-    let outbound = Arc::new(NodeOutbound { transport: transport.clone() });
-    let deps = |machines| {
-        Arc::new(GroupDeps {
-            node: config.node,
-            clock: Arc::clone(&seams.clock),
-            rng: seams.rng.stream(0x0c),
-            disk: Arc::clone(&seams.disk),
-            workers: seams.workers.clone(),
-            outbound: Arc::clone(&outbound) as Arc<dyn actor::Outbound>,
-            machines,
-        })
-    };
+    let deps = |machines| group_deps(&config, &seams, &transport, machines);
+    let (deps, catalog_deps) =
+        (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
-        catalog_deps: deps(Arc::clone(&kv_machines)),
-        deps: deps(machines.unwrap_or(kv_machines)),
+        catalog_deps,
+        deps,
         config,
         seams,
         registry,
@@ -94,6 +95,7 @@ pub(crate) async fn open(
         kv,
         transport,
         data: Mutex::new(Some(data)),
+        topology: watch::Sender::default(),
         collector,
         stores,
         lost: Mutex::default(),
@@ -108,11 +110,30 @@ pub(crate) async fn open(
     Ok(Node::new(core))
 }
 
+fn group_deps(
+    config: &Config,
+    seams: &Seams,
+    transport: &Transport,
+    machines: Arc<dyn StateMachineFactory>,
+) -> Arc<GroupDeps> {
+    Arc::new(GroupDeps {
+        node: config.node,
+        clock: Arc::clone(&seams.clock),
+        rng: seams.rng.stream(0x0c),
+        disk: Arc::clone(&seams.disk),
+        workers: seams.workers.clone(),
+        outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
+        machines,
+    })
+}
+
 fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>) {
     let mut tasks = core.tasks.lock();
     tasks.spawn(reconcile::run(Arc::clone(core), nodes));
     tasks.spawn(reconcile::follow(Arc::clone(core)));
     tasks.spawn(publish::run(Arc::clone(core)));
+    tasks.spawn(announce::run(Arc::clone(core)));
+    tasks.spawn(topology::run(Arc::clone(core)));
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.

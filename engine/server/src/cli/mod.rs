@@ -22,7 +22,9 @@
 //! - What works on a stopped node's files takes the lock of the data directory. What destroys something asks for
 //!   `--yes` and says before what it will do.
 
+mod config;
 mod dev;
+mod node;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::dev::Cluster;
+use crate::cluster::Cluster;
 use crate::exit::StartError;
 use crate::{exit, logging};
 
@@ -46,12 +48,22 @@ pub struct Cli {
 enum Command {
     /// Runs a whole cluster in this process, for development.
     Dev(dev::DevArgs),
+    /// Runs one node of a cluster.
+    Node(node::NodeArgs),
+    /// Checks and prints configurations of nodes.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
 }
 
 impl Command {
     fn run(self, cluster: &dyn Cluster) -> Result<(), StartError> {
+        if !matches!(self, Self::Node(_)) {
+            logging::install_for_command();
+        }
         match self {
             Self::Dev(args) => args.run(cluster),
+            Self::Node(args) => args.run(cluster),
+            Self::Config(command) => command.run(),
         }
     }
 }
@@ -66,7 +78,6 @@ pub fn main(cluster: &dyn Cluster) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE });
         }
     };
-    logging::install();
     match cli.command.run(cluster) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

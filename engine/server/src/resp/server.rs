@@ -16,7 +16,7 @@ use super::connection;
 use super::limits::Limits;
 use super::settings::Settings;
 use crate::backend::{Backend, Routing};
-use crate::listen::{self, ListenError};
+use crate::listen::{self, ListenError, Protection};
 
 /// Pause after a failed accept: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,8 +64,9 @@ impl RespServer {
         backend: Arc<dyn Backend>,
         settings: Settings,
     ) -> Result<Self, ListenError> {
-        let (listener, local_addr) = listen::bind_loopback("RESP", address).await?;
-        let Settings { limits, routing, password } = settings;
+        let Settings { limits, routing, password, plaintext } = settings;
+        let protection = Protection { has_secret: password.is_some(), allows_plaintext: plaintext };
+        let (listener, local_addr) = listen::bind("RESP", address, protection).await?;
         let budget = Budget::new(limits.buffered_bytes_max);
         let stats = Stats::default();
         let frontend = Frontend { backend, limits, routing, password, local_addr, stats, budget };

@@ -1,4 +1,4 @@
-//! The frontends over real loopback sockets, with a backend in memory.
+//! The frontends over real loopback sockets, with a backend in memory; and the engine's own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -10,4 +10,5 @@ mod gated;
 mod malformed;
 mod pipelining;
 mod process;
+mod routing;
 mod stopping;
