@@ -67,6 +67,8 @@ pub(crate) struct Core {
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     /// Replicas that are being opened at this moment: never two openings of one directory.
     pub(crate) opening: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
+    /// Replicas whose logs have been repaired: they are to be started.
+    pub(crate) repaired: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,

@@ -100,6 +100,7 @@ pub(crate) async fn open(
         stores,
         lost: Mutex::default(),
         opening: Arc::default(),
+        repaired: Arc::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),

@@ -28,7 +28,7 @@ mod snapshot_chunk;
 mod snapshot_receive;
 mod snapshot_send;
 mod spec;
-mod start;
+pub(crate) mod start;
 mod status;
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod tests;
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
-pub use outbound::{Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
+pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
 pub use read::{ReadGuard, ReadLevel};
 pub use spec::{
     AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,

@@ -38,12 +38,10 @@ mod run;
 mod serve;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 pub use check::Damage;
 pub use run::{Repair, Repaired};
 
 pub(crate) use check::check_log;
 pub(crate) use notice::QuarantineNotice;
 pub(crate) use serve::LogServer;
+pub(crate) use wire::EntriesQuestion;

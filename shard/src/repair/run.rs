@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use quorate_storage::identity::ReplicaPaths;
 use quorate_storage::log::{LogPlace, LogStore, SegmentedLog, UnreadableEntry};
-use quorate_storage::{Error, HardState, NodeId, ReplicaDescriptor, ReplicaId};
+use quorate_storage::{HardState, NodeId, ReplicaDescriptor, ReplicaId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::LogServer;
 use super::check::Damage;
 use super::fetch::ask;
 use super::judge::{Case, Verdict};
 use super::wire::{ASKED_MAX, EntriesAnswer, EntriesQuestion, Found};
-use super::LogServer;
 use crate::actor::mailbox::Event;
 use crate::actor::shared::Shared;
 use crate::actor::start::run;
@@ -64,7 +64,8 @@ impl Repair {
         damage: Damage,
         known: &[ReplicaDescriptor],
     ) -> (GroupHandle, Self) {
-        let (handle, shared, server, events) = GroupHandle::repairing(&deps, &spec, &damage);
+        let (handle, events) = GroupHandle::repairing(&deps, &spec, &damage);
+        let (shared, server) = (Arc::clone(&handle.inner().shared), Arc::clone(&handle.inner().log));
         let others = damage.descriptor.replicas.iter().chain(known);
         let others = others.filter(|other| other.replica != damage.replica);
         let others = others.map(|other| (other.replica, other.node)).collect();
@@ -103,7 +104,7 @@ impl Repair {
         let mut pause = PAUSE_MIN;
         while !self.damage.missing.is_empty() {
             let answers = self.ask().await?;
-            let verdict = self.case(&log).judge(&answers);
+            let verdict = self.judge(&log, &answers);
             if let Some(index) = verdict.diverged {
                 tracing::error!(group = %self.spec.group, %index, "another entry is committed elsewhere");
                 return Err(Halt::Failed(self.refused("diverged")));
@@ -153,16 +154,18 @@ impl Repair {
         }
     }
 
-    fn case<'a>(&'a self, log: &SegmentedLog) -> Case<'a> {
-        let conf_state = &self.damage.conf_state;
+    fn judge(&self, log: &SegmentedLog, answers: &[EntriesAnswer]) -> Verdict {
+        let Damage { replica, conf_state, floor, missing, .. } = &self.damage;
         let changes = &log.recovered().skeleton.conf_changes;
-        let is_certain = !conf_state.is_joint()
-            && conf_state.voters.contains(&self.damage.replica)
-            && changes.iter().all(|&index| index <= self.damage.floor);
-        let missing = &self.damage.missing[..self.damage.missing.len().min(ASKED_MAX)];
-        // The replica itself never answers itself, so it is never counted as lacking.
-        let other_voters = is_certain.then_some(()).map(|()| self.other_voters());
-        Case { other_voters, hard_state: log.reader().hard_state(), missing }
+        let is_certain = !conf_state.is_joint() && changes.iter().all(|index| index <= floor);
+        let others: Vec<ReplicaId> =
+            conf_state.voters.iter().copied().filter(|voter| voter != replica).collect();
+        let case = Case {
+            other_voters: is_certain.then_some(others.as_slice()),
+            hard_state: log.reader().hard_state(),
+            missing: &missing[..missing.len().min(ASKED_MAX)],
+        };
+        case.judge(answers)
     }
 
     async fn carry_out(
@@ -172,10 +175,10 @@ impl Repair {
         answers: &[EntriesAnswer],
     ) -> Result<SegmentedLog, Halt> {
         let Verdict { repaired, drop_from, .. } = verdict;
-        let (floor, last) = (self.damage.floor, log.reader().hard_state());
-        let highest = answers.iter().map(|answer| answer.term).fold(last.term, std::cmp::Ord::max);
-        let vote = last.vote.filter(|_| highest == last.term);
-        let hard_state = HardState { term: highest, vote, ..last };
+        let (floor, now) = (self.damage.floor, log.reader().hard_state());
+        let term = answers.iter().map(|answer| answer.term).fold(now.term, Ord::max);
+        let vote = now.vote.filter(|_| term == now.term);
+        let hard_state = HardState { term, vote, ..now };
         let stats = Arc::clone(&self.spec.stats);
         let write = move || {
             let count = repaired.len() as u64;

@@ -32,7 +32,12 @@ impl LogServer {
     }
 
     /// What `replica`, this one, has. Empty if it cannot say.
-    pub(crate) async fn answer(&self, group: GroupId, replica: ReplicaId, question: EntriesQuestion) -> Bytes {
+    pub(crate) async fn answer(
+        &self,
+        group: GroupId,
+        replica: ReplicaId,
+        question: EntriesQuestion,
+    ) -> Bytes {
         let Some(reader) = self.reader.read().clone() else { return Bytes::new() };
         let (reply, answer) = oneshot::channel();
         let job = move || drop(reply.send(look_up(reader.as_ref(), replica, &question).encode()));

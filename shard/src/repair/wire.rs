@@ -148,3 +148,44 @@ fn take_id(body: &mut Bytes) -> Option<[u8; 16]> {
     body.try_copy_to_slice(&mut id).ok()?;
     Some(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_are_read_as_they_were_written_and_nothing_shorter_is() {
+        let question = EntriesQuestion {
+            group: GroupId(7),
+            uid: GroupUid([1; 16]),
+            replica: ReplicaId(3),
+            incarnation: Incarnation([2; 16]),
+            asked: vec![
+                EntryId { term: Term(1), index: Index(5) },
+                EntryId { term: Term(2), index: Index(9) },
+            ],
+        };
+        let body = question.encode();
+        assert_eq!(body.len(), QUESTION_BYTES + 32);
+        assert_eq!(EntriesQuestion::decode(body.clone()), Some(question));
+        let payload = Bytes::from_static(b"payload");
+        let found = vec![
+            Found::Entry { kind: EntryKind::ConfChange, payload },
+            Found::Unreadable,
+            Found::Other { is_committed: false },
+            Found::Other { is_committed: true },
+            Found::Beyond,
+            Found::Compacted,
+            Found::Omitted,
+        ];
+        let answer = EntriesAnswer { replica: ReplicaId(4), term: Term(6), found };
+        let reply = answer.encode();
+        assert_eq!(EntriesAnswer::decode(reply.clone()), Some(answer));
+        for length in 0..body.len() {
+            assert_eq!(EntriesQuestion::decode(body.slice(..length)), None);
+        }
+        for length in 0..reply.len() {
+            assert_eq!(EntriesAnswer::decode(reply.slice(..length)), None);
+        }
+    }
+}

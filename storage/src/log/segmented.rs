@@ -168,6 +168,11 @@ impl SegmentedLog {
         self.is_damaged
     }
 
+    /// Index of the last entry.
+    pub fn last(&self) -> Index {
+        self.skeleton.last
+    }
+
     /// Reads every entry from `low` up to, and without, `high`, and gives those that cannot be read, ascending: the
     /// table of their batch still tells what they were. Entries that were repaired count as readable. Blocking.
     ///
