@@ -31,12 +31,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs until the node stops: one announcer for each other node of the catalog.
 pub(super) async fn run(core: Arc<Core>) {
-    let mut versions = core.copy.versions();
+    let mut catalogs = core.copy.changes();
     let mut announcers: BTreeMap<NodeId, AbortHandle> = BTreeMap::new();
     // They end with this task.
     let mut tasks = JoinSet::new();
     loop {
-        versions.borrow_and_update();
+        catalogs.mark_seen();
         let catalog = core.copy.load();
         announcers.retain(|node, announcer| {
             let is_there = catalog.nodes.contains_key(node);
@@ -52,9 +52,7 @@ pub(super) async fn run(core: Arc<Core>) {
         tokio::select! {
             biased;
             () = core.stopping.cancelled() => return,
-            changed = versions.changed() => if changed.is_err() {
-                return;
-            },
+            () = catalogs.changed() => {}
         }
     }
 }
@@ -78,7 +76,7 @@ impl Announcer {
     async fn run(mut self) {
         let mut changes = self.core.router.leaders().changes();
         loop {
-            changes.borrow_and_update();
+            changes.mark_seen();
             let led = self.core.router.leaders().led_by(self.core.config.node);
             let pause = match self.news(&led) {
                 Some(announcement) => self.tell(announcement, led).await,
@@ -91,9 +89,7 @@ impl Announcer {
             let until_refresh = self.refresh_at.saturating_sub(self.core.seams.clock.monotonic());
             tokio::select! {
                 biased;
-                changed = changes.changed() => if changed.is_err() {
-                    return;
-                },
+                () = changes.changed() => {}
                 () = tokio::time::sleep(until_refresh) => {}
             }
         }

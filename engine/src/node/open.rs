@@ -1,5 +1,6 @@
 //! Opening a node, from the directory lock to the first round of reconciling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -10,7 +11,7 @@ use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
-use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
+use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
@@ -24,7 +25,8 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, publish, reconcile, replicas, topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, peers, publish, reconcile, replicas,
+    topology,
 };
 use crate::config::{Config, NodeAddress};
 use crate::error::{Error, Result};
@@ -43,7 +45,7 @@ pub(crate) async fn open(
 ) -> Result<Node> {
     let nodes = initial_nodes(&config);
     let catalog_group = bootstrap::catalog_descriptor(config.cluster, &nodes);
-    let data = open_data_dir(&config, &seams).await?;
+    let (data, remembered) = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
     let leaders = Arc::new(LeaderTable::default());
@@ -52,7 +54,13 @@ pub(crate) async fn open(
         copy: copy.clone(),
         leaders: Arc::clone(&leaders),
     });
-    let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
+    let catalog_peers = CatalogPeers {
+        copy: copy.clone(),
+        configured: config.bootstrap.nodes.clone(),
+        remembered: remembered.clone(),
+        asked: AtomicUsize::new(0),
+    };
+    let transport = start_transport(&config, &seams, &data, catalog_peers, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
         catalog: Arc::clone(&copy.current),
@@ -100,6 +108,7 @@ pub(crate) async fn open(
         stores,
         lost: Mutex::default(),
         opening: Arc::default(),
+        remembered: Mutex::new(remembered),
         repaired: Arc::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
@@ -167,10 +176,14 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
     Ok(())
 }
 
-async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
+async fn open_data_dir(config: &Config, seams: &Seams) -> Result<(DataDir, BTreeMap<NodeId, Incarnation>)> {
     let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
     let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
-    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
+    let open = move || {
+        let data = DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref())?;
+        let remembered = peers::remembered(&data);
+        Ok::<_, quorate_storage::Error>((data, remembered))
+    };
     Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
 }
 
@@ -178,13 +191,12 @@ async fn start_transport(
     config: &Config,
     seams: &Seams,
     data: &DataDir,
-    copy: &CatalogCopy,
+    peers: CatalogPeers,
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
     let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
-    let configured = config.bootstrap.nodes.clone();
-    let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
+    let peers = Arc::new(peers);
     let rng = seams.rng.stream(0x0e);
     let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
     let parts = Parts { identity, net, handler, peers, rng, clock };

@@ -9,7 +9,7 @@ use quorate_shard::actor::Lifecycle;
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, NodeRecord, ReplicaOrigin};
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, ReplicaId};
 
-use super::{Core, bootstrap, replicas};
+use super::{Core, bootstrap, peers, replicas};
 use crate::config::NodeAddress;
 use crate::error::{Error, Result};
 
@@ -80,6 +80,7 @@ pub(super) async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
     if !register(core, &catalog).await? {
         return Ok(());
     }
+    peers::remember(core, &catalog).await?;
     // What fails for one replica, or for want of a leader of group 0, leaves the others alone.
     let created = create_missing(core, &catalog).await;
     start_stopped(core, &catalog).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartError, StartSpec, StopMode,
+    Birth, CreateSpec, GroupDeps, GroupHandle, Lifecycle, ReadLevel, StartError, StartSpec, StopMode,
     create_group as create_replica, start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
@@ -181,11 +181,19 @@ impl Drop for Opening {
 
 /// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.
 pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
+    let mut is_evidence = false;
     if let Some(handle) = core.registry.get(group) {
+        is_evidence =
+            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_));
         handle.stop(StopMode::Now).await;
     }
     let data = core.data()?;
-    super::open::blocking(core, group, move || data.bury(group)).await??;
+    if is_evidence {
+        let aside = super::open::blocking(core, group, move || data.set_aside(group)).await??;
+        tracing::warn!(group = group.get(), path = %aside.display(), "the quarantined replica's files are kept");
+    } else {
+        super::open::blocking(core, group, move || data.bury(group)).await??;
+    }
     // Only now: what is registered is not started again, and is removed again if its burial failed.
     core.registry.remove(group);
     core.collector.forget(group.get());

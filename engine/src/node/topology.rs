@@ -124,11 +124,11 @@ impl Node {
     /// Like [`Node::placement`], but waits up to `patience` while the group's leader is not known.
     pub async fn await_leader(&self, key: &[u8], patience: Duration) -> Option<Placement> {
         let mut leaders = self.core.router.leaders().changes();
-        let mut versions = self.core.copy.versions();
+        let mut catalogs = self.core.copy.changes();
         let wait = async {
             loop {
-                leaders.borrow_and_update();
-                versions.borrow_and_update();
+                leaders.mark_seen();
+                catalogs.mark_seen();
                 match self.placement(key) {
                     Some(Placement { leader: None, .. }) => {}
                     found => return found,
@@ -136,8 +136,8 @@ impl Node {
                 tokio::select! {
                     biased;
                     () = self.core.stopping.cancelled() => return self.placement(key),
-                    _ = leaders.changed() => {}
-                    _ = versions.changed() => {}
+                    () = leaders.changed() => {}
+                    () = catalogs.changed() => {}
                 }
             }
         };
@@ -158,15 +158,15 @@ impl Node {
 /// Runs until the node stops.
 pub(super) async fn run(core: Arc<Core>) {
     let mut leaders = core.router.leaders().changes();
-    let mut versions = core.copy.versions();
+    let mut catalogs = core.copy.changes();
     let mut connections = Connections::default();
     let mut is_changed = true;
     loop {
         let catalog = core.copy.load();
         is_changed |= connections.look(&core, &catalog);
         if is_changed {
-            leaders.borrow_and_update();
-            versions.borrow_and_update();
+            leaders.mark_seen();
+            catalogs.mark_seen();
             forget_gone(&core, &catalog);
             publish(&core);
             tokio::time::sleep(SPACING).await;
@@ -174,8 +174,8 @@ pub(super) async fn run(core: Arc<Core>) {
         is_changed = tokio::select! {
             biased;
             () = core.stopping.cancelled() => return,
-            _ = leaders.changed() => true,
-            _ = versions.changed() => true,
+            () = leaders.changed() => true,
+            () = catalogs.changed() => true,
             () = tokio::time::sleep(LOOK_INTERVAL) => false,
         };
     }

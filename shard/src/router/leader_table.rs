@@ -2,11 +2,12 @@
 //! here have an entry as well.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use quorate_storage::{GroupId, GroupUid, NodeId, Term};
-use tokio::sync::watch;
 
+use super::changes::{Changes, Signal};
 use crate::rpc::{Announcement, Led};
 
 /// What is known of one group's leadership.
@@ -24,16 +25,10 @@ pub struct Leadership {
 /// what is older never overwrites what is newer.
 ///
 /// The caller bounds it: only groups of its catalog may be told, and [`LeaderTable::retain`] drops the rest.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LeaderTable {
     groups: RwLock<BTreeMap<GroupId, Leadership>>,
-    changes: watch::Sender<()>,
-}
-
-impl Default for LeaderTable {
-    fn default() -> Self {
-        Self { groups: RwLock::default(), changes: watch::Sender::new(()) }
-    }
+    changes: Arc<Signal>,
 }
 
 impl LeaderTable {
@@ -50,8 +45,8 @@ impl LeaderTable {
     }
 
     /// Told of every change.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.changes.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.changes.follow()
     }
 
     /// What a replica of this node sees: its term, and the leader, if it knows one. It is believed against an
@@ -112,7 +107,7 @@ impl LeaderTable {
         let is_stale = |(&group, known): (&GroupId, &Leadership)| !is_live(group, known.uid);
         if self.groups.read().iter().any(is_stale) {
             self.groups.write().retain(|&group, known| is_live(group, known.uid));
-            self.changes.send_replace(());
+            self.changes.notify();
         }
     }
 
@@ -127,7 +122,7 @@ impl LeaderTable {
         let Some(next) = is_news(groups.get(&group)) else { return };
         groups.insert(group, next);
         drop(groups);
-        self.changes.send_replace(());
+        self.changes.notify();
     }
 
     fn doubt_where(&self, is_doubtful: impl Fn(GroupId, &Leadership) -> bool) {
@@ -139,7 +134,7 @@ impl LeaderTable {
                 known.leader = None;
             }
         }
-        self.changes.send_replace(());
+        self.changes.notify();
     }
 }
 
@@ -238,12 +233,11 @@ mod tests {
     fn a_node_that_cannot_be_reached_leads_nothing_until_it_speaks_again() {
         let table = LeaderTable::default();
         table.claim(A, led(GROUP, 4));
-        let mut changes = table.changes();
-        changes.mark_unchanged();
+        let changes = table.changes();
         table.doubt(B);
-        assert!(!changes.has_changed().unwrap());
+        assert!(!changes.is_changed());
         table.doubt(A);
-        assert!(changes.has_changed().unwrap());
+        assert!(changes.is_changed());
         assert_eq!(table.get(GROUP), Some(seen(4, None)));
         table.claim(A, led(GROUP, 4));
         assert_eq!(leader(&table), Some(A));
@@ -253,12 +247,11 @@ mod tests {
     fn nobody_is_told_of_what_is_no_news() {
         let table = LeaderTable::default();
         table.claim(A, led(GROUP, 4));
-        let mut changes = table.changes();
-        changes.mark_unchanged();
+        let changes = table.changes();
         table.claim(A, led(GROUP, 4));
         table.observe(GROUP, seen(4, Some(A)));
         table.hear(A, &complete(vec![led(GROUP, 4)]), |_| true);
         table.retain(|_, _| true);
-        assert!(!changes.has_changed().unwrap());
+        assert!(!changes.is_changed());
     }
 }

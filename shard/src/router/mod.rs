@@ -6,6 +6,7 @@
 //! several calls once for each.
 
 mod attempt;
+mod changes;
 mod leader_table;
 mod leaders;
 mod retry;
@@ -22,6 +23,7 @@ use quorate_telemetry::{Clock, Rng};
 use quorate_transport::Transport;
 use tokio::sync::Notify;
 
+pub use changes::{Changes, Signal};
 pub use leader_table::{LeaderTable, Leadership};
 pub use leaders::LeaderCache;
 pub use retry::{Attempt, CallKind, Failed, Others, Retry};

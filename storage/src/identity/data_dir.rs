@@ -1,5 +1,6 @@
 //! A node's data directory: locked, known to be ours, with the replicas in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, small_file};
+use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, peers_file, small_file};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
@@ -148,6 +149,40 @@ impl DataDir {
         small_file::sync_dir(disk, &self.groups_dir())
     }
 
+    /// Moves the directory of a replica that is out of service for ever to `groups/<group>.quarantined-<incarnation>`,
+    /// where a human may look at it and every start leaves it alone; gives the new path. Durable on return. The replica
+    /// must have been stopped, and its group must have let it go.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; whatever reading the replica file says.
+    pub fn set_aside(&self, group: GroupId) -> Result<PathBuf> {
+        let (paths, disk) = (self.group(group), &*self.inner.disk);
+        let Some(found) = self.replica(group)? else {
+            return Err(Error::Missing { path: paths.replica_file() });
+        };
+        let aside = self.groups_dir().join(format!("{group}.quarantined-{}", found.incarnation));
+        disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
+        small_file::sync_dir(disk, &self.groups_dir())?;
+        Ok(aside)
+    }
+
+    /// Which data directories the other nodes had when [`DataDir::remember_peers`] was last called.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NewerFormat`], [`Error::Io`].
+    pub fn peers(&self) -> Result<BTreeMap<NodeId, Incarnation>> {
+        peers_file::read(&*self.inner.disk, &self.inner.root.join("peers"))
+    }
+
+    /// Remembers which data directories the other nodes have. Durable on return; two syncs.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remember_peers(&self, peers: &BTreeMap<NodeId, Incarnation>) -> Result<()> {
+        let path = self.inner.root.join("peers");
+        peers_file::write(&*self.inner.disk, &path, peers, &*self.inner.rng)
+    }
+
     fn complete_burials(&self) -> Result<()> {
         for group in self.directories()? {
             // Whatever is wrong with one group's file is told when that group is opened.
@@ -174,19 +209,8 @@ impl DataDir {
         small_file::sync_dir(disk, paths.root())
     }
 
-    /// The numbers that name directories below `groups`, ascending.
     fn directories(&self) -> Result<Vec<GroupId>> {
-        let dir = self.groups_dir();
-        let entries = self.inner.disk.list(&dir).map_err(|cause| Error::io("list", &dir, cause))?;
-        let mut groups: Vec<GroupId> = entries
-            .iter()
-            .filter(|entry| entry.is_dir)
-            .filter_map(|entry| entry.name.parse().ok().map(GroupId))
-            .filter(|group| entries.iter().any(|entry| entry.name == group.to_string()))
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
-        Ok(groups)
+        group_directories(&*self.inner.disk, &self.inner.root)
     }
 
     fn groups_dir(&self) -> PathBuf {
@@ -194,7 +218,26 @@ impl DataDir {
     }
 }
 
-fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn DiskLock>> {
+/// The numbers that name directories below `groups` of the data directory at `root`, ascending.
+pub(crate) fn group_directories(disk: &dyn Disk, root: &Path) -> Result<Vec<GroupId>> {
+    let dir = root.join("groups");
+    let entries = disk.list(&dir).map_err(|cause| Error::io("list", &dir, cause))?;
+    let mut groups: Vec<GroupId> = entries
+        .iter()
+        .filter(|entry| entry.is_dir)
+        .filter_map(|entry| entry.name.parse().ok().map(GroupId))
+        .filter(|group| entries.iter().any(|entry| entry.name == group.to_string()))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}
+
+/// Takes the lock of the data directory at `root`.
+///
+/// # Errors
+/// [`Error::Locked`] while another process or handle has it; [`Error::Io`].
+pub(crate) fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn DiskLock>> {
     let path = root.join("node.lock");
     disk.lock(&path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::WouldBlock => Error::Locked { path },

@@ -33,6 +33,8 @@ pub enum FileKind {
     Log,
     /// `groups/<g>/snapshots/<term>-<index>.snap`.
     Snapshot,
+    /// `<data>/peers`.
+    Peers,
 }
 
 impl FileKind {
@@ -44,6 +46,7 @@ impl FileKind {
             Self::Replica => 2,
             Self::Log => 3,
             Self::Snapshot => 4,
+            Self::Peers => 7,
         }
     }
 

@@ -5,12 +5,14 @@ mod data_dir;
 pub mod header;
 mod node_file;
 mod paths;
+mod peers_file;
 mod replica_file;
 mod small_file;
 #[cfg(test)]
 mod tests;
 
 pub use data_dir::DataDir;
+pub(crate) use data_dir::{group_directories, lock};
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
 pub use paths::ReplicaPaths;

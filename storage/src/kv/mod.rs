@@ -10,6 +10,7 @@ mod lsm;
 mod machine;
 mod marker;
 mod memory;
+pub(crate) mod offline;
 mod op;
 mod outcome;
 mod paged;
@@ -26,6 +27,7 @@ mod undo;
 mod view;
 
 pub use batch::{Batch, Write};
+pub(crate) use lsm::check_files as check_lsm_files;
 pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};

@@ -14,8 +14,10 @@ mod scan;
 mod segment;
 mod segmented;
 mod summary;
+pub(crate) mod survey;
 
 pub use memory::MemoryLog;
+pub(crate) use recovery::read_state;
 pub use segmented::{LogConfig, LogPlace, SegmentedLog};
 
 use std::fmt;

@@ -51,8 +51,16 @@ pub(super) struct Recovery {
     pub(super) leftovers: Vec<PathBuf>,
 }
 
-/// Reads the log in `dir`.
-pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<Recovery> {
+/// What a start would find in the log in `dir`. Opens nothing for writing.
+///
+/// # Errors
+/// As [`super::SegmentedLog::open`].
+pub(crate) fn read_state(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<LogState> {
+    recover(disk, dir, owner, OpenMode::Read).map(|recovery| recovery.state)
+}
+
+/// Reads the log in `dir`. `mode` is how the newest segment is opened: to go on with it, for writing.
+pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: OpenMode) -> Result<Recovery> {
     let (mut found, mut leftovers) = list(disk, dir)?;
     let mut heads = read_heads(disk, dir, owner, &mut found, &mut leftovers)?;
     let Some(newest) = found.pop().zip(heads.pop()) else {
@@ -67,7 +75,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<
         segments.push(segment);
         is_damaged |= damaged;
     }
-    let (newest, tail, Flaws { is_torn, is_damaged: damaged }) = read_newest(disk, dir, newest)?;
+    let (newest, tail, Flaws { is_torn, is_damaged: damaged }) = read_newest(disk, dir, newest, mode)?;
     segments.push(newest);
     is_damaged |= damaged;
     check_chain(&segments)?;
@@ -76,7 +84,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<
 }
 
 /// The newest segments with consecutive numbers, oldest first, and the files before them.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
     let entries = disk.list(dir).map_err(|source| Error::io("list", dir, source))?;
     let mut names: Vec<SegmentName> =
         entries.iter().filter_map(|entry| SegmentName::parse(&entry.name)).collect();
@@ -139,9 +147,10 @@ fn read_newest(
     disk: &dyn Disk,
     dir: &Path,
     (name, head): (SegmentName, SegmentHead),
+    mode: OpenMode,
 ) -> Result<(Segment, Tail, Flaws)> {
     let path = name.path(dir);
-    let file = disk.open(&path, OpenMode::Write).map_err(|source| Error::io("open", &path, source))?;
+    let file = disk.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
     let bytes = len(file.as_ref(), &path)?;
     if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
         let segment = Segment { name, path, head, summary, is_sealed: true };

@@ -15,7 +15,7 @@ use super::recovery::{Recovery, Segment, Tail, recover};
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
 use super::summary::{Checkpoint, LastBatch, Summary};
 use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, UnreadableEntry};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::entry::{Entry, EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::identity::{FileHeader, FileKind, FileOwner};
@@ -130,7 +130,7 @@ impl SegmentedLog {
     /// or this release's. [`Error::Io`].
     pub fn open(place: LogPlace, config: LogConfig) -> Result<Self> {
         let Recovery { mut segments, tail, state, is_damaged, leftovers } =
-            recover(place.disk.as_ref(), &place.dir, &place.owner)?;
+            recover(place.disk.as_ref(), &place.dir, &place.owner, OpenMode::Write)?;
         for path in &leftovers {
             remove(place.disk.as_ref(), path);
         }

@@ -8,6 +8,7 @@
 mod block;
 mod checked_file;
 mod chunk;
+mod damage;
 mod dir;
 mod fault;
 mod hash;
@@ -20,8 +21,10 @@ mod verify;
 mod writer;
 
 pub use chunk::{CHUNK_BYTES_MAX, SnapshotChunk, SnapshotChunks};
+pub(crate) use damage::find_damage;
 pub use dir::{SnapshotDir, SnapshotFile};
 pub use fault::SnapshotFault;
+pub(crate) use label::read_footer;
 pub use label::{read_label, read_token};
 pub use layout::{RECORD_BYTES_MAX, file_name, parse_file_name};
 pub use reader::SnapshotReader;

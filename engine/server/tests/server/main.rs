@@ -4,11 +4,15 @@
 
 mod admin;
 mod client;
+mod cluster;
 mod commands;
 mod dev;
 mod gated;
+mod handshake;
 mod malformed;
+mod offline;
 mod pipelining;
 mod process;
 mod routing;
+mod scan;
 mod stopping;

@@ -3,6 +3,7 @@
 mod format;
 mod repair;
 mod rot;
+mod survey;
 mod tail;
 
 use std::path::{Path, PathBuf};
