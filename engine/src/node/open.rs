@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
-use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
+use quorate_shard::actor::{
+    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
@@ -28,7 +30,7 @@ use super::{
     CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, peers, publish, reconcile, replicas,
     topology,
 };
-use crate::config::{Config, NodeAddress};
+use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::seams::Seams;
@@ -54,13 +56,7 @@ pub(crate) async fn open(
         copy: copy.clone(),
         leaders: Arc::clone(&leaders),
     });
-    let catalog_peers = CatalogPeers {
-        copy: copy.clone(),
-        configured: config.bootstrap.nodes.clone(),
-        remembered: remembered.clone(),
-        asked: AtomicUsize::new(0),
-    };
-    let transport = start_transport(&config, &seams, &data, catalog_peers, handler).await?;
+    let transport = start_transport(&config, &seams, (&data, &remembered), &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
         catalog: Arc::clone(&copy.current),
@@ -83,12 +79,9 @@ pub(crate) async fn open(
     let kv_machines = Arc::new(KvMachines::new(&config, &seams));
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
-    let collector = Arc::new(Collector::new(
-        Arc::clone(&seams.recorder),
-        Arc::clone(&seams.clock),
-        CollectorConfig::new(config.node.to_string()),
-    ));
-    let deps = |machines| group_deps(&config, &seams, &transport, machines);
+    let collector = collector(&config, &seams);
+    let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
+    let deps = |machines| group_deps(&config, &seams, &transport, &snapshots, machines);
     let (deps, catalog_deps) =
         (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
@@ -120,10 +113,16 @@ pub(crate) async fn open(
     Ok(Node::new(core))
 }
 
+fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
+    let settings = CollectorConfig::new(config.node.to_string());
+    Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), settings))
+}
+
 fn group_deps(
     config: &Config,
     seams: &Seams,
     transport: &Transport,
+    snapshots: &Arc<SnapshotBudget>,
     machines: Arc<dyn StateMachineFactory>,
 ) -> Arc<GroupDeps> {
     Arc::new(GroupDeps {
@@ -134,6 +133,7 @@ fn group_deps(
         workers: seams.workers.clone(),
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
+        snapshots: Arc::clone(snapshots),
     })
 }
 
@@ -190,13 +190,18 @@ async fn open_data_dir(config: &Config, seams: &Seams) -> Result<(DataDir, BTree
 async fn start_transport(
     config: &Config,
     seams: &Seams,
-    data: &DataDir,
-    peers: CatalogPeers,
+    (data, remembered): (&DataDir, &BTreeMap<NodeId, Incarnation>),
+    copy: &CatalogCopy,
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
     let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
-    let peers = Arc::new(peers);
+    let peers = Arc::new(CatalogPeers {
+        copy: copy.clone(),
+        configured: config.bootstrap.nodes.clone(),
+        remembered: remembered.clone(),
+        asked: AtomicUsize::new(0),
+    });
     let rng = seams.rng.stream(0x0e);
     let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
     let parts = Parts { identity, net, handler, peers, rng, clock };
@@ -237,10 +242,20 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             log_bytes_min: config.snapshots.log_bytes_min,
             entries: config.snapshots.entries,
             trailing_entries: config.snapshots.trailing_entries,
+            trailing_bytes: config.snapshots.trailing_bytes,
+            age_max: config.snapshots.age_max,
+            follower_grace: config.snapshots.follower_grace,
+            kept: config.snapshots.kept,
             ..Default::default()
         },
         ..Default::default()
     }
+}
+
+/// What all groups of a node share of its configuration.
+fn snapshot_budget(config: &Config) -> SnapshotBudgetConfig {
+    let SnapshotConfig { bytes_per_second, publishing_max, transfers_max, .. } = config.snapshots;
+    SnapshotBudgetConfig { bytes_per_second, publishing_max, transfers_max }
 }
 
 /// Runs blocking work of a group on the background workers.

@@ -68,3 +68,45 @@ pub(super) fn remembered(data: &DataDir) -> BTreeMap<NodeId, Incarnation> {
         BTreeMap::new()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use quorate_shard::catalog::NodeRecord;
+    use quorate_storage::{ClusterId, ReplicaDescriptor};
+
+    use super::*;
+    use crate::node::bootstrap;
+
+    const OLD: Incarnation = Incarnation([1; 16]);
+    const NEW: Incarnation = Incarnation([2; 16]);
+
+    /// What a node knows before it has read the catalog.
+    fn unread(remembered: BTreeMap<NodeId, Incarnation>) -> CatalogPeers {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let node = |id| NodeAddress { node: NodeId(id), peer, resp: None, admin: None };
+        let configured: Vec<NodeAddress> = (1..4).map(node).collect();
+        let records = configured.iter().map(|address| NodeRecord {
+            node: address.node,
+            incarnation: Incarnation::ZERO,
+            peer,
+            resp: None,
+            admin: None,
+        });
+        let descriptor = bootstrap::catalog_descriptor(ClusterId([7; 16]), &configured);
+        assert!(descriptor.replicas.iter().all(|replica: &ReplicaDescriptor| replica.incarnation.is_zero()));
+        let copy = CatalogCopy::new(Catalog::unread(records, descriptor));
+        CatalogPeers { copy, configured, remembered, asked: AtomicUsize::new(0) }
+    }
+
+    #[test]
+    fn a_wiped_node_is_refused_before_the_catalog_is_read() {
+        let peers = unread([(NodeId(2), OLD)].into());
+        assert!(peers.accepts(NodeId(2), OLD));
+        assert!(!peers.accepts(NodeId(2), NEW), "it has forgotten its votes");
+        assert!(peers.accepts(NodeId(3), NEW), "never heard of");
+        assert!(!peers.accepts(NodeId(9), NEW), "no node of this cluster");
+        assert!(unread(BTreeMap::new()).accepts(NodeId(2), NEW), "a new cluster has nothing to remember");
+    }
+}

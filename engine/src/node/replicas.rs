@@ -114,7 +114,10 @@ pub(super) async fn start_claimed(core: &Core, opening: Opening, campaigns_at_on
     let deps = deps_of(core, group);
     let handle = match start_group(Arc::clone(deps), spec.clone()).await {
         Ok(handle) => handle,
-        Err(StartError::Unreadable { damage, .. }) => return begin_repair(core, spec, *damage),
+        Err(StartError::Unreadable { damage, .. }) => {
+            begin_repair(core, spec, *damage);
+            return Ok(());
+        }
         Err(failure) => {
             tracing::error!(group = group.get(), error = %failure, "group quarantined: it did not start");
             GroupHandle::quarantined(deps, &spec, &failure)
@@ -127,7 +130,7 @@ pub(super) async fn start_claimed(core: &Core, opening: Opening, campaigns_at_on
 }
 
 /// Repairs a replica's log with the help of the other nodes. A round of reconciling then starts it.
-fn begin_repair(core: &Core, spec: StartSpec, damage: Damage) -> Result<()> {
+fn begin_repair(core: &Core, spec: StartSpec, damage: Damage) {
     let group = spec.group;
     let catalog = core.copy.load();
     let known = catalog.groups.get(&group).map(|record| record.descriptor.replicas.as_slice());
@@ -144,7 +147,6 @@ fn begin_repair(core: &Core, spec: StartSpec, damage: Damage) -> Result<()> {
             changed.notify_one();
         }
     });
-    Ok(())
 }
 
 /// Starts the replicas whose logs have been repaired.

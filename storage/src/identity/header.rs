@@ -53,7 +53,7 @@ impl FileKind {
     /// The format version this release writes for this kind, and the newest one it reads.
     pub const fn version(self) -> u16 {
         match self {
-            Self::Node | Self::Replica | Self::Log | Self::Snapshot => 1,
+            Self::Node | Self::Replica | Self::Log | Self::Snapshot | Self::Peers => 1,
         }
     }
 
@@ -64,6 +64,7 @@ impl FileKind {
             Self::Replica => "replica file",
             Self::Log => "log segment",
             Self::Snapshot => "snapshot",
+            Self::Peers => "peers",
         }
     }
 }

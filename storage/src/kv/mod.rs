@@ -32,6 +32,7 @@ pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};
 pub use op::{Op, OpFailure, OpResult, When};
+pub use restore::verify_snapshot;
 pub use shared::{StoreConfig, StoreKind, StoreShared, UnknownStore};
 pub use sled::{OnHung, StoreHung};
 pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};

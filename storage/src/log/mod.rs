@@ -83,6 +83,15 @@ pub struct UnreadableEntry {
     pub offset: u64,
 }
 
+/// What a log takes and has cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogUsage {
+    /// Bytes of its files, reserved room included.
+    pub disk_bytes: u64,
+    /// Bytes written since it was opened: padding, heads and zeroed room included.
+    pub written_bytes: u64,
+}
+
 /// Writes one replica's log.
 pub trait LogStore: fmt::Debug + Send {
     /// What was found when this log was opened. Does not change afterwards.
@@ -119,6 +128,9 @@ pub trait LogStore: fmt::Debug + Send {
     /// [`crate::Error::OutOfRange`] if `through` is behind the last entry: nothing was written.
     fn compact(&mut self, through: Index) -> Result<()>;
 
+    /// What the log takes on the disk, and what was written to it. Touches nothing; a step per segment.
+    fn usage(&self) -> LogUsage;
+
     /// A reader that sees every append that has returned.
     fn reader(&self) -> Arc<dyn LogReader>;
 
@@ -137,6 +149,11 @@ pub trait LogReader: fmt::Debug + Send + Sync {
 
     /// The newest hard state that is durable. Does not block.
     fn hard_state(&self) -> HardState;
+
+    /// About how many bytes of log files the entries above `index` take: exact to a batch in the segment that is
+    /// written, in proportion to the entries in older ones. Never grows with `index`. Reads nothing; a step per
+    /// segment.
+    fn bytes_above(&self, index: Index) -> u64;
 }
 
 impl LogSkeleton {

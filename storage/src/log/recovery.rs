@@ -18,6 +18,8 @@ pub(super) struct Segment {
     pub(super) head: SegmentHead,
     pub(super) summary: Summary,
     pub(super) is_sealed: bool,
+    /// Size of the file.
+    pub(super) bytes: u64,
 }
 
 /// How the newest segment ends.
@@ -140,7 +142,7 @@ fn read_closed(
         let scan = scan(file.as_ref(), &path, &head, Some(until))?;
         (scan.summary, scan.is_damaged)
     };
-    Ok((Segment { name, path, head, summary, is_sealed }, is_damaged))
+    Ok((Segment { name, path, head, summary, is_sealed, bytes }, is_damaged))
 }
 
 fn read_newest(
@@ -153,7 +155,7 @@ fn read_newest(
     let file = disk.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
     let bytes = len(file.as_ref(), &path)?;
     if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
-        let segment = Segment { name, path, head, summary, is_sealed: true };
+        let segment = Segment { name, path, head, summary, is_sealed: true, bytes };
         return Ok((segment, Tail::Ended, Flaws::default()));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
@@ -165,7 +167,7 @@ fn read_newest(
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
     let flaws = Flaws { is_torn: scan.is_torn, is_damaged: scan.is_damaged };
-    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false }, tail, flaws))
+    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, flaws))
 }
 
 /// Each segment starts with the sequence and the checksum that the one before ended with.

@@ -14,7 +14,7 @@ use super::reader::{ClosedSegment, OpenSegment, Shared, View};
 use super::recovery::{Recovery, Segment, Tail, recover};
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
 use super::summary::{Checkpoint, LastBatch, Summary};
-use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, UnreadableEntry};
+use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage, UnreadableEntry};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::entry::{Entry, EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
@@ -72,6 +72,7 @@ pub struct SegmentedLog {
     cursor: Cursor,
     builder: BatchBuilder,
     is_damaged: bool,
+    written_bytes: u64,
     latch: Option<Arc<Error>>,
 }
 
@@ -146,7 +147,15 @@ impl SegmentedLog {
                     planned_bytes: newest.head.planned_bytes,
                 };
                 let (number, path) = (newest.name.number, Arc::from(newest.path.as_path()));
-                (OpenSegment { number, path, file: Arc::from(file), summary: newest.summary }, cursor)
+                let open = OpenSegment {
+                    number,
+                    path,
+                    file: Arc::from(file),
+                    summary: newest.summary,
+                    end,
+                    bytes: newest.head.planned_bytes.max(newest.bytes),
+                };
+                (open, cursor)
             }
             Tail::Ended => {
                 let last = last_id(&state.skeleton);
@@ -244,6 +253,7 @@ impl SegmentedLog {
             cursor,
             builder,
             is_damaged: false,
+            written_bytes: 0,
             latch: None,
         }
     }
@@ -320,6 +330,7 @@ impl SegmentedLog {
             let end = self.cursor.offset + batch_bytes;
             file.write_all_at(zeros, end).map_err(|source| Error::io("write", &path, source))?;
             self.cursor.zeroed = end + zeros.len() as u64;
+            self.written_bytes += zeros.len() as u64;
             self.cursor.zero_next_bytes = (2 * self.cursor.zero_next_bytes).min(ZEROS.len() as u64);
         }
         file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
@@ -329,6 +340,8 @@ impl SegmentedLog {
         view.first = self.skeleton.first();
         view.last = self.skeleton.last;
         self.cursor.offset += batch_bytes;
+        view.open.end = self.cursor.offset;
+        self.written_bytes += batch_bytes;
         Ok(())
     }
 
@@ -337,7 +350,7 @@ impl SegmentedLog {
         // Only this writer changes the view, so what is read stays; readers go on meanwhile.
         let view = self.shared.view.read();
         let open = &view.open;
-        seal(open.file.as_ref(), &open.path, &open.summary, self.cursor.offset)?;
+        let sealed_bytes = seal(open.file.as_ref(), &open.path, &open.summary, self.cursor.offset)?;
         let name = SegmentName { number: open.number + 1, first: last.index.next() };
         let planned_bytes = self.config.segment_bytes.max(HEAD_PAGE_BYTES + batch_bytes);
         let (open, cursor) = create_segment(&self.place, name, &open.summary, last, planned_bytes)?;
@@ -350,7 +363,9 @@ impl SegmentedLog {
             first: sealed.summary.first(),
             refs: None,
             repairs: Arc::from(sealed.summary.repairs),
+            bytes: sealed_bytes,
         });
+        self.written_bytes += sealed_bytes - self.cursor.offset + HEAD_PAGE_BYTES;
         self.cursor = Cursor { zero_next_bytes: self.cursor.zero_next_bytes, ..cursor };
         Ok(())
     }
@@ -438,6 +453,12 @@ impl LogStore for SegmentedLog {
         Ok(())
     }
 
+    fn usage(&self) -> LogUsage {
+        let view = self.shared.view.read();
+        let closed: u64 = view.closed.iter().map(|segment| segment.bytes).sum();
+        LogUsage { disk_bytes: closed + view.open.bytes, written_bytes: self.written_bytes }
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::clone(&self.shared) as Arc<dyn LogReader>
     }
@@ -489,8 +510,9 @@ impl From<Segment> for ClosedSegment {
     fn from(segment: Segment) -> Self {
         let refs = (!segment.is_sealed).then(|| Arc::from(segment.summary.refs.as_slice()));
         let first = segment.summary.first();
+        let bytes = segment.bytes;
         let repairs = Arc::from(segment.summary.repairs);
-        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, repairs }
+        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, repairs, bytes }
     }
 }
 
@@ -520,7 +542,15 @@ fn create_segment(
         zero_next_bytes: ZERO_FIRST_BYTES,
         planned_bytes: head.planned_bytes,
     };
-    Ok((OpenSegment { number: name.number, path: Arc::from(name.path(&place.dir)), file, summary }, cursor))
+    let open = OpenSegment {
+        number: name.number,
+        path: Arc::from(name.path(&place.dir)),
+        file,
+        summary,
+        end: HEAD_PAGE_BYTES,
+        bytes: head.planned_bytes,
+    };
+    Ok((open, cursor))
 }
 
 /// Makes sure that the last thing of the open segment is on the device.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 use crate::ids::{GroupId, Index};
@@ -33,6 +33,7 @@ pub struct Finding {
     /// The group whose directory it is in.
     pub group: Option<u64>,
     /// The file or directory.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// Where the structure starts that is not right, in bytes; `None` if that is not known.
     pub offset: Option<u64>,
@@ -93,6 +94,11 @@ impl Finding {
         let class = if self.class == FindingClass::Damage { FindingClass::Redundant } else { self.class };
         Self { class, ..self }
     }
+}
+
+/// A path in a report: JSON has only text.
+pub(super) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 fn class_of(error: &Error) -> FindingClass {

@@ -31,6 +31,7 @@ impl NodeSettings {
             log_bytes_min: self.snapshots.log_bytes_min.0,
             entries: self.snapshots.entries,
             trailing_entries: self.snapshots.trailing_entries,
+            ..SnapshotConfig::default()
         };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);

@@ -1,6 +1,8 @@
 //! `quorate inspect` and `quorate verify` on what a node of `quorate dev` left behind.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -107,6 +109,18 @@ fn damage_is_exit_code_five_with_file_and_offset() {
     );
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(run("verify", &node, &["--group", "0"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_path_that_is_no_text_is_shown_as_well_as_it_can_be() {
+    let data = tempfile::tempdir().unwrap();
+    let odd = data.path().join(OsStr::from_bytes(b"odd-\xff"));
+    stop(start(&odd));
+    for command in ["inspect", "verify"] {
+        let output = run(command, &odd.join("node-1"), &["--json"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(json(&output)["path"].as_str().unwrap().ends_with("/odd-\u{fffd}/node-1"), "{output:?}");
+    }
 }
 
 #[test]

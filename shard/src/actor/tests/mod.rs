@@ -7,5 +7,6 @@ mod node;
 mod quarantine;
 mod repair;
 mod single;
+mod snapshots;
 mod starts;
 mod threads;

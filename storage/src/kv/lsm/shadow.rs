@@ -32,13 +32,12 @@ pub(crate) fn open_shadow(
     let real = std::path::absolute(&real).map_err(|source| Error::io("find", &real, source))?;
     link_files(disk, dir, &real, shadow)?;
     let tables = dir.join(TABLES);
-    // Without the directory a tree would make it.
-    if disk.size(&tables).map_err(|source| Error::io("look up", &tables, source))?.is_none() {
-        return Err(Error::Missing { path: tables });
+    // Without tables, or a current version, the tree becomes an empty one: as it would in its directory.
+    if disk.size(&tables).map_err(|source| Error::io("look up", &tables, source))?.is_some() {
+        let shadow_tables = shadow.join(TABLES);
+        std::fs::create_dir(&shadow_tables).map_err(|source| Error::io("create", &shadow_tables, source))?;
+        link_files(disk, &tables, &real.join(TABLES), &shadow_tables)?;
     }
-    let shadow_tables = shadow.join(TABLES);
-    std::fs::create_dir(&shadow_tables).map_err(|source| Error::io("create", &shadow_tables, source))?;
-    link_files(disk, &tables, &real.join(TABLES), &shadow_tables)?;
     let open = || LsmTree::open(shared, shadow);
     let tree = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open))
         .unwrap_or_else(|_| Err(failed("open", Panicked)))

@@ -273,8 +273,8 @@ impl<'a, 's> Walk<'a, 's> {
         if is_newest && bytes < planned && has_batches {
             // Its size was synced before its first batch was written.
             (self.sink)(found(corrupt("segment size", &self.survey.path, bytes, [planned, bytes])));
-        } else if planned > 0 && bytes != planned && has_batches {
-            // Only a seal changes a segment's size.
+        } else if bytes < planned && has_batches {
+            // A segment is cut only once its seal is durable. (A longer one may have a seal that a crash tore.)
             (self.sink)(redundant(corrupt("segment seal", &self.survey.path, self.at, [planned, bytes])));
         } else if !is_newest {
             self.survey.torn_at = self.find_cut();

@@ -7,11 +7,13 @@ use serde::Serialize;
 use crate::entry::{ConfState, EntryId};
 use crate::ids::ReplicaId;
 use crate::offline::Finding;
+use crate::offline::finding::lossy;
 
 /// A data directory.
 #[derive(Clone, Debug, Serialize)]
 pub struct InspectReport {
     /// The directory.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Whose it is; `None` if the node file cannot be read.
     pub node: Option<NodeReport>,
@@ -122,6 +124,7 @@ pub struct TokenReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct SegmentReport {
     /// The file.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// Its number.
     pub number: u64,
@@ -164,6 +167,7 @@ pub struct SnapshotRecordReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct SnapshotReport {
     /// The file.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// Its size.
     pub bytes: u64,
@@ -214,6 +218,7 @@ pub struct ConfStateReport {
 #[derive(Clone, Debug, Serialize)]
 pub struct GenerationReport {
     /// Its directory.
+    #[serde(serialize_with = "lossy")]
     pub dir: PathBuf,
     /// `current`, `old` (replaced) or `unfinished`: the next start removes the last two.
     pub status: &'static str,

@@ -18,6 +18,7 @@ use quorate_telemetry::{BootId, Rng};
 use super::{LookOptions, StoppedDir, VerifyReport, verify};
 use crate::disk::{Disk, OpenMode, RealDisk, SimDisk};
 use crate::entry::{ConfState, Entry, EntryId, EntryKind, HardState};
+use crate::error::Result;
 use crate::identity::{DataDir, FileOwner, ReplicaIdentity, ReplicaPaths};
 use crate::ids::{ClusterId, GroupId, GroupUid, Incarnation, Index, NodeId, ReplicaId, Term};
 use crate::kv::{KvCommand, KvEngine, KvStateMachine, Op, StoreConfig, StoreKind, StoreShared};
@@ -102,32 +103,39 @@ impl Site {
     /// What a node leaves that applied `applied` of [`LAST`] entries, published a snapshot, compacted, and was
     /// stopped cleanly.
     fn fill(&self, applied: u64) {
-        let data = self.open_dir();
-        let paths = data.prepare(GROUP).unwrap();
+        self.try_fill(applied).unwrap();
+    }
+
+    /// [`Self::fill`], as far as the disk goes along.
+    fn try_fill(&self, applied: u64) -> Result<()> {
+        let rng = SeededRng::new(7);
+        let cluster = ClusterId([5; 16]);
+        let data = DataDir::open_or_create(self.disk.clone(), &self.root, cluster, NodeId(1), &rng)?;
+        let paths = data.prepare(GROUP)?;
         let rng = SeededRng::new(9);
         let snapshots = self.snapshots();
-        snapshots.create().unwrap();
+        snapshots.create()?;
         let conf = ConfState::of_voters(vec![ReplicaId(1)]);
-        let (birth, _) = snapshots.publish_empty(conf, record(1).descriptor, &rng).unwrap();
-        let mut log = SegmentedLog::create(self.place(), LOG, birth).unwrap();
-        identity().create(&*self.disk, &paths.replica_file(), &rng).unwrap();
+        let (birth, _) = snapshots.publish_empty(conf, record(1).descriptor, &rng)?;
+        let mut log = SegmentedLog::create(self.place(), LOG, birth)?;
+        identity().create(&*self.disk, &paths.replica_file(), &rng)?;
         for index in 2..=LAST {
-            log.append(&[batch(index)], true).unwrap();
+            log.append(&[batch(index)], true)?;
         }
         let mut machine = self.machine(&paths);
-        apply(&mut machine, 2..=SNAPSHOT);
-        let mut view = machine.view().unwrap();
+        apply(&mut machine, 2..=SNAPSHOT)?;
+        let mut view = machine.view()?;
         let label = SnapshotLabel { record: view.record().clone() };
-        let mut writer = snapshots.writer(&label, &rng).unwrap();
-        view.write_to(&mut writer).unwrap();
-        let token = writer.finish().unwrap();
+        let mut writer = snapshots.writer(&label, &rng)?;
+        view.write_to(&mut writer)?;
+        let token = writer.finish()?;
         drop(view);
-        machine.checkpoint().unwrap();
-        log.record_snapshot(token).unwrap();
-        log.compact(Index(4)).unwrap();
-        apply(&mut machine, SNAPSHOT + 1..=applied);
-        machine.close().unwrap();
-        log.close().unwrap();
+        machine.checkpoint()?;
+        log.record_snapshot(token)?;
+        log.compact(Index(4))?;
+        apply(&mut machine, SNAPSHOT + 1..=applied)?;
+        machine.close()?;
+        log.close()
     }
 
     fn options(&self) -> LookOptions {
@@ -181,7 +189,7 @@ fn batch(index: u64) -> LogBatch {
 }
 
 /// Each entry sets one key and overwrites another.
-fn apply(machine: &mut KvStateMachine, indexes: std::ops::RangeInclusive<u64>) {
+fn apply(machine: &mut KvStateMachine, indexes: std::ops::RangeInclusive<u64>) -> Result<()> {
     for index in indexes {
         let value = Bytes::from(vec![b'a' + u8::try_from(index % 26).unwrap(); 200]);
         let ops = vec![
@@ -190,8 +198,9 @@ fn apply(machine: &mut KvStateMachine, indexes: std::ops::RangeInclusive<u64>) {
         ];
         let body = KvCommand { conditions: Vec::new(), ops }.encode().unwrap();
         let id = EntryId { term: Term(1), index: Index(index) };
-        machine.apply(&[Command { id, body }], &record(index)).unwrap();
+        machine.apply(&[Command { id, body }], &record(index))?;
     }
+    Ok(())
 }
 
 /// Another group's uid.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::ids::GroupId;
+use crate::offline::finding::lossy;
 use crate::offline::{FINDINGS_MAX, Finding, FindingClass};
 
 /// Bytes between two calls of the progress callback.
@@ -28,6 +29,7 @@ pub struct VerifyProgress {
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
     /// The data directory.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Files that were checked.
     pub files: u64,

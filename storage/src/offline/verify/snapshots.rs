@@ -31,6 +31,7 @@ impl Place<'_> {
             Ok(entries) => {
                 entries.into_iter().filter(|entry| !entry.is_dir).map(|entry| entry.name).collect()
             }
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(cause) => return tally.found(&Error::io("list", self.dir, cause), self.dir),
         };
         let recorded = log.map(|log| log.snapshots.as_slice()).unwrap_or_default();

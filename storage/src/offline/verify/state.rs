@@ -43,6 +43,12 @@ pub(super) fn check(
     (uid, tally): (GroupUid, &mut Tally<'_>),
 ) {
     let disk = &**dir.disk();
+    let (clock, scratch) = (options.clock.clone(), options.scratch.clone());
+    let place = OfflinePlace { disk: dir.disk().clone(), clock, scratch };
+    if kind == StoreKind::Sled && place.would_trust_sled(generation).is_ok_and(|is_trusted| !is_trusted) {
+        // The next start restores it, whatever is in it.
+        return;
+    }
     if kind == StoreKind::Lsm {
         let mut found = Vec::new();
         check_lsm_files(disk, generation, &mut |error| found.push(error), &mut |bytes| tally.read(bytes));
@@ -53,8 +59,6 @@ pub(super) fn check(
         tally.read(bytes_below(disk, generation, DEPTH_MAX).unwrap_or(0));
     }
     tally.file_done();
-    let (clock, scratch) = (options.clock.clone(), options.scratch.clone());
-    let place = OfflinePlace { disk: dir.disk().clone(), clock, scratch };
     match place.open(kind, generation, Copying::IfNeeded) {
         Ok(store) => check_values(&store, generation, uid, tally),
         Err(NotOpened::Failed(error)) => tally.found(&error, generation),
