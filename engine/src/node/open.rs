@@ -1,5 +1,6 @@
 //! Opening a node, from the directory lock to the first round of reconciling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -12,7 +13,7 @@ use quorate_shard::core::CoreConfig;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
-use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
+use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
@@ -26,7 +27,8 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, publish, reconcile, replicas, topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, peers, publish, reconcile, replicas,
+    topology,
 };
 use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
@@ -45,7 +47,7 @@ pub(crate) async fn open(
 ) -> Result<Node> {
     let nodes = initial_nodes(&config);
     let catalog_group = bootstrap::catalog_descriptor(config.cluster, &nodes);
-    let data = open_data_dir(&config, &seams).await?;
+    let (data, remembered) = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
     let leaders = Arc::new(LeaderTable::default());
@@ -54,7 +56,7 @@ pub(crate) async fn open(
         copy: copy.clone(),
         leaders: Arc::clone(&leaders),
     });
-    let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
+    let transport = start_transport(&config, &seams, (&data, &remembered), &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
         catalog: Arc::clone(&copy.current),
@@ -77,11 +79,7 @@ pub(crate) async fn open(
     let kv_machines = Arc::new(KvMachines::new(&config, &seams));
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
-    let collector = Arc::new(Collector::new(
-        Arc::clone(&seams.recorder),
-        Arc::clone(&seams.clock),
-        CollectorConfig::new(config.node.to_string()),
-    ));
+    let collector = collector(&config, &seams);
     let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
     let deps = |machines| group_deps(&config, &seams, &transport, &snapshots, machines);
     let (deps, catalog_deps) =
@@ -103,6 +101,8 @@ pub(crate) async fn open(
         stores,
         lost: Mutex::default(),
         opening: Arc::default(),
+        remembered: Mutex::new(remembered),
+        repaired: Arc::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
@@ -111,6 +111,11 @@ pub(crate) async fn open(
     open_groups(&core, &catalog_group).await?;
     spawn_tasks(&core, nodes);
     Ok(Node::new(core))
+}
+
+fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
+    let settings = CollectorConfig::new(config.node.to_string());
+    Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), settings))
 }
 
 fn group_deps(
@@ -171,24 +176,32 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
     Ok(())
 }
 
-async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
+async fn open_data_dir(config: &Config, seams: &Seams) -> Result<(DataDir, BTreeMap<NodeId, Incarnation>)> {
     let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
     let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
-    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
+    let open = move || {
+        let data = DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref())?;
+        let remembered = peers::remembered(&data);
+        Ok::<_, quorate_storage::Error>((data, remembered))
+    };
     Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
 }
 
 async fn start_transport(
     config: &Config,
     seams: &Seams,
-    data: &DataDir,
+    (data, remembered): (&DataDir, &BTreeMap<NodeId, Incarnation>),
     copy: &CatalogCopy,
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
     let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
-    let configured = config.bootstrap.nodes.clone();
-    let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
+    let peers = Arc::new(CatalogPeers {
+        copy: copy.clone(),
+        configured: config.bootstrap.nodes.clone(),
+        remembered: remembered.clone(),
+        asked: AtomicUsize::new(0),
+    });
     let rng = seams.rng.stream(0x0e);
     let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
     let parts = Parts { identity, net, handler, peers, rng, clock };
