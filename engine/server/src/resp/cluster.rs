@@ -6,8 +6,9 @@
 
 mod map;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::iter;
 
 use bytes::Bytes;
 
@@ -44,31 +45,36 @@ pub(super) fn plan(command: Cluster, args: &[Bytes], frontend: &Frontend) -> Res
     }))
 }
 
-/// Each range with its leader and then its followers; last of all the final slot of each leader, alone.
+/// The first slot of each leader, alone; then all other slots by range, with their leader and then its followers.
 ///
-/// Some clients (redis-py) keep one role for a node, the one it was listed with last, and ask only the masters for
-/// `DBSIZE` or `SCAN`. A node that was listed last as a follower would be left out of those.
+/// Some clients (redis-py) keep one role for a node, the one it is listed with first, and ask only the masters for
+/// `DBSIZE` or `SCAN`. A leader that was listed first as a follower of another would be left out of those.
 fn slots(map: &Map<'_>) -> Reply {
-    let entry = |first: u16, last: u16, nodes: &mut dyn Iterator<Item = &Node<'_>>| {
-        let mut fields = vec![slot(first), slot(last)];
-        fields.extend(nodes.map(|node| {
-            let (ip, port) = address(node);
-            Reply::Array(vec![ip, port, reply::text(node.name), Reply::Map(Vec::new())])
-        }));
-        Reply::Array(fields)
-    };
-    let last_ranges: BTreeMap<_, _> = map.ranges().iter().map(|range| (range.master.name, range)).collect();
+    let mut masters = Vec::new();
     let mut entries = Vec::new();
+    let mut named = BTreeSet::new();
     for range in map.ranges() {
-        let is_last = last_ranges.get(range.master.name).is_some_and(|last| last.first == range.first);
-        let last = if is_last { range.last.checked_sub(1) } else { Some(range.last) };
-        if let Some(last) = last.filter(|&last| last >= range.first) {
-            entries.push(entry(range.first, last, &mut range.nodes()));
+        let mut first = range.first;
+        if named.insert(range.master.name) {
+            masters.push(slots_entry(first, first, iter::once(&range.master)));
+            if first == range.last {
+                continue;
+            }
+            first += 1;
         }
+        entries.push(slots_entry(first, range.last, range.nodes()));
     }
-    let alone = |range: &&Range<'_>| entry(range.last, range.last, &mut std::iter::once(&range.master));
-    entries.extend(last_ranges.values().map(alone));
-    Reply::Array(entries)
+    masters.append(&mut entries);
+    Reply::Array(masters)
+}
+
+fn slots_entry<'a>(first: u16, last: u16, nodes: impl Iterator<Item = &'a Node<'a>>) -> Reply {
+    let mut fields = vec![slot(first), slot(last)];
+    fields.extend(nodes.map(|node| {
+        let (ip, port) = address(node);
+        Reply::Array(vec![ip, port, reply::text(node.name), Reply::Map(Vec::new())])
+    }));
+    Reply::Array(fields)
 }
 
 /// Each range as a shard.
@@ -89,7 +95,7 @@ fn shards(map: &Map<'_>) -> Reply {
     };
     let shard = |range: &Range<'_>| {
         let followers = range.followers.iter().map(|follower| node(follower, "replica"));
-        let nodes = std::iter::once(node(&range.master, "master")).chain(followers).collect();
+        let nodes = iter::once(node(&range.master, "master")).chain(followers).collect();
         let slots = vec![slot(range.first), slot(range.last)];
         Reply::Map(vec![
             (reply::word("slots"), Reply::Array(slots)),

@@ -52,12 +52,12 @@ fn place(node: u64) -> String {
 }
 
 #[tokio::test]
-async fn slots_name_the_leader_and_then_the_followers_and_each_leader_last_as_one() {
+async fn slots_name_each_leader_alone_and_then_with_its_followers() {
     let (_server, mut client) = client_of(topology()).await;
-    let first = format!("*5\r\n:0\r\n:8190\r\n{}{}{}", place(2), place(1), place(3));
-    let second = format!("*5\r\n:8192\r\n:16382\r\n{}{}{}", place(1), place(2), place(3));
+    let first = format!("*5\r\n:1\r\n:8191\r\n{}{}{}", place(2), place(1), place(3));
+    let second = format!("*5\r\n:8193\r\n:16383\r\n{}{}{}", place(1), place(2), place(3));
     let alone = |slot: u16, node| format!("*3\r\n:{slot}\r\n:{slot}\r\n{}", place(node));
-    let slots = format!("*4\r\n{first}{second}{}{}", alone(16383, 1), alone(8191, 2));
+    let slots = format!("*4\r\n{}{}{first}{second}", alone(0, 2), alone(8192, 1));
     client.check(&["CLUSTER", "SLOTS"], &slots).await;
     client.hello3().await;
     client.send(request(&["CLUSTER", "SLOTS"])).await;
@@ -114,10 +114,10 @@ async fn a_connected_replica_stands_in_for_a_leader_that_is_not_elected_yet() {
     let ranges = vec![range(0, 8191, Some(1), &[2]), range(8192, 16383, None, &[1, 2, 3])];
     let nodes = vec![node(1, false), node(2, true), node(3, true)];
     let (_server, mut client) = client_of(Topology { nodes, ranges, ..topology() }).await;
-    let first = format!("*4\r\n:0\r\n:8190\r\n{}{}", place(1), place(2));
-    let second = format!("*5\r\n:8192\r\n:16382\r\n{}{}{}", place(2), place(1), place(3));
+    let first = format!("*4\r\n:1\r\n:8191\r\n{}{}", place(1), place(2));
+    let second = format!("*5\r\n:8193\r\n:16383\r\n{}{}{}", place(2), place(1), place(3));
     let alone = |slot: u16, node| format!("*3\r\n:{slot}\r\n:{slot}\r\n{}", place(node));
-    let slots = format!("*4\r\n{first}{second}{}{}", alone(8191, 1), alone(16383, 2));
+    let slots = format!("*4\r\n{}{}{first}{second}", alone(0, 1), alone(8192, 2));
     client.check(&["CLUSTER", "SLOTS"], &slots).await;
     let info = text(&mut client, &["CLUSTER", "INFO"]).await;
     assert!(

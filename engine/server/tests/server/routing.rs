@@ -29,7 +29,7 @@ struct Nodes {
     _dir: TempDir,
     addresses: Vec<NodeAddress>,
     running: Vec<Option<Node>>,
-    backends: Vec<EngineBackend>,
+    backends: Vec<Option<EngineBackend>>,
 }
 
 impl Nodes {
@@ -46,7 +46,7 @@ impl Nodes {
             config.bootstrap.ranges = slot_ranges(GROUPS);
             config.leader_wait = Some(config.raft.election_timeout_max() * 2);
             let node = Builder::from_config(config).start().await.unwrap();
-            backends.push(EngineBackend::new(node.clone(), Arc::new(Exporter::new(PATIENCE))));
+            backends.push(Some(EngineBackend::new(node.clone(), Arc::new(Exporter::new(PATIENCE)))));
             running.push(Some(node));
         }
         let opened = Self { _dir: dir, addresses, running, backends };
@@ -62,7 +62,7 @@ impl Nodes {
         };
         let agree = async {
             loop {
-                let told: Vec<_> = self.backends.iter().map(EngineBackend::topology).collect();
+                let told: Vec<_> = self.backends.iter().flatten().map(EngineBackend::topology).collect();
                 let is_same = told.iter().all(|topology| topology.ranges == told[0].ranges);
                 if is_same && has_leaders(&told[0]) {
                     return Arc::clone(&told[0]);
@@ -77,13 +77,12 @@ impl Nodes {
     fn kill(&mut self, node: u64) {
         let at = usize::try_from(node - 1).unwrap();
         // The backend holds the node as well.
-        let other = usize::from(at == 0);
-        self.backends[at] = self.backends[other].clone();
+        drop(self.backends[at].take().unwrap());
         drop(self.running[at].take().unwrap());
     }
 
     fn backend(&self, node: u64) -> &EngineBackend {
-        &self.backends[usize::try_from(node - 1).unwrap()]
+        self.backends[usize::try_from(node - 1).unwrap()].as_ref().unwrap()
     }
 
     fn resp(&self, node: u64) -> SocketAddr {
