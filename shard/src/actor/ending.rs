@@ -24,7 +24,7 @@ impl Actor {
             return;
         }
         tracing::error!(group = %self.shared.group, error = %failure, "group quarantined");
-        self.shared.set_lifecycle(Lifecycle::Quarantined(Arc::from(failure.to_string())));
+        self.shared.quarantine(Arc::from(failure.to_string()), failure.remedy());
         self.ending = Some(Ending::Quarantined);
     }
 
@@ -69,6 +69,8 @@ impl Actor {
             Some(deadline) => drop(tokio::time::timeout_at(deadline, close).await),
             None => close.await,
         }
+        // Handles may live on; the store's files must not be held open with them.
+        shared.clear_reader();
         shared.set_lifecycle(Lifecycle::Stopped);
         for done in self.stopping.into_iter().flat_map(|stopping| stopping.done) {
             let _ = done.send(());

@@ -17,13 +17,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
+use crate::actor::quarantine::Remedy;
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
-use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::actor::status::{ActorCounters, GroupStatus};
+use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
+use crate::disk_space::{DiskSpace, Room};
 use crate::error::{Error, Result};
 
 /// A handle of one group on this node.
@@ -40,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::UnboundedSender<Queued>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) machines: Arc<dyn StateMachineFactory>,
+    pub(crate) space: Arc<DiskSpace>,
     /// Missing if the group could not be started.
     pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     pub(crate) command_bytes_max: u64,
@@ -67,12 +71,13 @@ impl GroupHandle {
         let status = GroupStatus::unknown(spec.group, deps.node);
         let budgets = (Budget::new(1, 0), Budget::new(1, 0));
         let shared = Shared::new(status, budgets, Arc::clone(&spec.stats));
-        shared.set_lifecycle(Lifecycle::Quarantined(reason));
+        shared.quarantine(reason, failure.remedy());
         Self::new(Inner {
             shared,
             requests: mpsc::unbounded_channel().0,
             events: mpsc::unbounded_channel().0,
             machines: Arc::clone(&deps.machines),
+            space: Arc::clone(&deps.space),
             receiver: None,
             command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
@@ -91,10 +96,11 @@ impl GroupHandle {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a command the state machine would refuse; [`Error::StaleRange`] if the range has
-    /// changed; [`Error::Busy`] if the mailbox is full; [`Error::DeadlineExceeded`] and
+    /// changed; [`Error::Busy`] if the mailbox is full; [`Error::DiskFull`] on a leader whose disk has no room; [`Error::DeadlineExceeded`] and
     /// [`Error::Indeterminate`] if it may still commit; see [`Error::is_retryable`].
     pub async fn propose(&self, body: Bytes, range_epoch: RangeEpoch, deadline: Duration) -> Result<Applied> {
         self.check_command(&body)?;
+        self.check_space(&body)?;
         let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
         let proposal = ProposalId { stream: self.inner.stream, sequence };
         let payload = Payload { tag: Tag::Command, range_epoch, proposal, body }.encode();
@@ -179,7 +185,10 @@ impl GroupHandle {
         let shared = &self.inner.shared;
         for message in messages {
             let is_append = message.kind == RaftMessageKind::Append;
-            if is_append && shared.backlog_bytes() > self.inner.backlog_bytes_max {
+            let is_behind = shared.backlog_bytes() > self.inner.backlog_bytes_max;
+            // What comes back when there is room again: the leader sends it anew.
+            let has_no_room = self.inner.space.room() == Room::Exhausted && !message.entries.is_empty();
+            if is_append && (is_behind || has_no_room) {
                 count(&shared.counters.messages_refused);
                 continue;
             }
@@ -210,6 +219,11 @@ impl GroupHandle {
     /// The group's state as of the actor's last batch. Costs a lock and a small copy.
     pub fn status(&self) -> GroupStatus {
         self.inner.shared.status()
+    }
+
+    /// What brings the group back, if it is quarantined.
+    pub fn remedy(&self) -> Option<Remedy> {
+        self.inner.shared.remedy()
     }
 
     /// What the node's collector publishes of this group.
@@ -258,6 +272,18 @@ impl GroupHandle {
             return Err(Error::Invalid(quorate_storage::Error::TooLarge { what, bytes, bytes_max }));
         }
         self.inner.machines.check(body).map_err(Error::Invalid)
+    }
+
+    /// Refuses at a leader on a full disk what would not free space. The catalog's group is exempt: what frees a
+    /// disk may have to go through it.
+    fn check_space(&self, body: &Bytes) -> Result<()> {
+        let (space, group) = (&self.inner.space, self.group());
+        let is_short = space.room() != Room::Ample && group != CATALOG_GROUP;
+        if is_short && self.inner.shared.role.borrow().is_leader && !self.inner.machines.frees_space(body) {
+            let (free_bytes, needed_bytes) = (space.free_bytes(), space.needed_bytes());
+            return Err(Error::DiskFull { group, free_bytes, needed_bytes });
+        }
+        Ok(())
     }
 
     fn request(&self, request: Request, bytes: u64) -> Result<()> {

@@ -38,6 +38,7 @@ pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{Outbound, SNAPSHOT_CHUNK, snapshot_chunk_group};
+pub use quarantine::Remedy;
 pub use read::{ReadGuard, ReadLevel};
 pub use spec::{
     AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,

@@ -40,6 +40,9 @@ pub(crate) enum Failure {
         #[source]
         cause: quorate_storage::Error,
     },
+    /// The store does not hold what was written to it.
+    #[error("the state store is rotten: {0}")]
+    Rotten(#[source] quorate_storage::Error),
     /// A message of a rightful leader proves that this replica's log cannot be right.
     #[error(transparent)]
     Evidence(#[from] Evidence),
@@ -56,7 +59,36 @@ pub(crate) enum Failure {
     WorkersStopped,
 }
 
+/// What brings a quarantined group back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remedy {
+    /// An operator: its files are evidence, and stay as they are.
+    #[default]
+    Repair,
+    /// Room on the disk: then it is started as after a crash.
+    Room,
+    /// A start that restores its state from snapshot and log: the store, which is only a cache of them, has failed.
+    Rebuild,
+}
+
 impl Failure {
+    /// What brings the group back after this failure.
+    pub(crate) fn remedy(&self) -> Remedy {
+        match self {
+            // A write that found no room was not synced: whatever was acknowledged is there, and a start finds it.
+            Self::Log(cause) | Self::Apply { cause, .. } | Self::Restore { cause, .. }
+                if cause.is_disk_full() =>
+            {
+                Remedy::Room
+            }
+            Self::Apply { cause, .. } | Self::Restore { cause, .. } if cause.is_store_failure() => {
+                Remedy::Rebuild
+            }
+            Self::Rotten(_) => Remedy::Rebuild,
+            _ => Remedy::Repair,
+        }
+    }
+
     /// A caught panic.
     pub(crate) fn panic(stage: &'static str, payload: &(dyn Any + Send)) -> Self {
         let message = payload

@@ -96,7 +96,7 @@ pub(crate) struct Timers {
     /// The highest ready that was handed to the log writer, and the highest that is durable.
     pub(crate) handed_ready: u64,
     pub(crate) durable_ready: u64,
-    /// Ticks for which a log write has hung.
+    /// Ticks for which a log write or an apply batch has hung.
     pub(crate) stalled_ticks: u32,
     /// How this replica seeks to lead before its first election timeout, if it does.
     pub(crate) office: Option<Office>,
@@ -224,7 +224,7 @@ impl Actor {
         self.seek_office();
         // Ended tasks would be kept until somebody looks.
         while self.tasks.try_join_next().is_some() {}
-        self.check_log_stall();
+        self.check_stall();
         self.note_status();
     }
 }

@@ -12,6 +12,7 @@ use quorate_telemetry::stats::GroupState;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
+use crate::actor::quarantine::Remedy;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     /// Bytes handed to the log writer and to the applier that they have not finished.
     pub(crate) backlog: Arc<AtomicU64>,
     lifecycle: RwLock<Lifecycle>,
+    remedy: Mutex<Remedy>,
     status: Mutex<GroupStatus>,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
@@ -60,6 +62,7 @@ impl Shared {
             counters: Counters::default(),
             backlog: Arc::default(),
             lifecycle: RwLock::new(status.lifecycle.clone()),
+            remedy: Mutex::default(),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -99,6 +102,21 @@ impl Shared {
         }
     }
 
+    /// Takes the group out of service because of `reason`, which `remedy` helps against. The first reason stays.
+    pub(crate) fn quarantine(&self, reason: Arc<str>, remedy: Remedy) {
+        let mut known = self.remedy.lock();
+        if !matches!(*self.lifecycle.read(), Lifecycle::Quarantined(_)) {
+            *known = remedy;
+        }
+        self.set_lifecycle(Lifecycle::Quarantined(reason));
+    }
+
+    /// What brings the group back, if it is quarantined.
+    pub(crate) fn remedy(&self) -> Option<Remedy> {
+        let remedy = *self.remedy.lock();
+        matches!(*self.lifecycle.read(), Lifecycle::Quarantined(_)).then_some(remedy)
+    }
+
     pub(crate) fn lifecycle(&self) -> Lifecycle {
         self.lifecycle.read().clone()
     }
@@ -117,6 +135,11 @@ impl Shared {
     /// The applied state, unless the group never opened it.
     pub(crate) fn reader(&self) -> Option<Arc<dyn StateReader>> {
         self.reader.read().clone()
+    }
+
+    /// Nobody reads the state any more who does not already.
+    pub(crate) fn clear_reader(&self) {
+        *self.reader.write() = None;
     }
 
     pub(crate) fn set_reader(&self, reader: Arc<dyn StateReader>) {

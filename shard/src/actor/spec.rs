@@ -15,6 +15,7 @@ use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
 use crate::core::CoreConfig;
+use crate::disk_space::DiskSpace;
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct GroupDeps {
     pub outbound: Arc<dyn Outbound>,
     /// Makes the state machines.
     pub machines: Arc<dyn StateMachineFactory>,
+    /// The room on the node's disk.
+    pub space: Arc<DiskSpace>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -63,6 +66,13 @@ pub trait StateMachineFactory: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever `apply` would halt on.
     fn check(&self, body: &Bytes) -> quorate_storage::Result<()>;
+
+    /// Whether a command, if it has an effect, only ever frees space: such commands are taken when the disk is full.
+    /// Pure, cheap; asked about checked commands only.
+    fn frees_space(&self, body: &Bytes) -> bool {
+        let _ = body;
+        false
+    }
 }
 
 /// Where a state machine lives and whose it is.
@@ -194,4 +204,6 @@ pub struct StartSpec {
     pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
+    /// The store was found rotten: whatever it says of itself, the state is restored from snapshot and log.
+    pub store_is_rotten: bool,
 }

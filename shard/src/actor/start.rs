@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::launch;
 use crate::actor::open::open_replica;
+use crate::actor::quarantine::Remedy;
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 
@@ -48,6 +49,16 @@ pub enum StartError {
         /// The group.
         group: GroupId,
     },
+}
+
+impl StartError {
+    /// What may make a later start succeed.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Open { cause, .. } if cause.is_disk_full() => Remedy::Room,
+            _ => Remedy::Repair,
+        }
+    }
 }
 
 /// Opens a group that was created on this node and runs it. Returns once it takes part. Nothing else of the node

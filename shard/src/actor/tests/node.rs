@@ -265,6 +265,7 @@ fn start_spec(config: &GroupConfig) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::default(),
         listener: None,
+        store_is_rotten: false,
     }
 }
 
@@ -300,6 +301,7 @@ fn deps(
         },
         outbound: network.port(id),
         machines,
+        space: Arc::default(),
     })
 }
 
