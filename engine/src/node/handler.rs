@@ -8,19 +8,21 @@ use bytes::Bytes;
 use quorate_shard::Error;
 use quorate_shard::actor::{self, GroupHandle, ReadLevel};
 use quorate_shard::catalog::CATALOG_GROUP;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::rpc::{self, Answering, Reply, Request};
 use quorate_storage::{GroupId, NodeId};
 use quorate_transport::{Handler, RaftMessage, RequestKind, Responder};
 
-use super::CatalogCopy;
 use super::catalog::scan_catalog;
+use super::{CatalogCopy, disk_space};
 
 /// Hands messages to groups and requests to tasks of their own.
 #[derive(Debug)]
 pub(super) struct NodeHandler {
     pub(super) registry: Arc<Registry>,
     pub(super) copy: CatalogCopy,
+    pub(super) space: Arc<DiskSpace>,
 }
 
 impl Handler for NodeHandler {
@@ -64,6 +66,7 @@ impl Handler for NodeHandler {
                 };
                 tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
             }
+            disk_space::ROOM => reply.reply(disk_space::answer(&self.space)),
             // A kind of a newer release: dropping the responder answers busy.
             _ => {}
         }

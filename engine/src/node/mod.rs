@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod catalog;
+mod disk_space;
 mod handler;
 mod machines;
 pub(crate) mod open;
@@ -11,6 +12,7 @@ mod publish;
 mod readiness;
 mod reconcile;
 mod replicas;
+mod revive;
 mod stop;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
@@ -62,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     /// Replicas that are being opened at this moment: never two openings of one directory.
     pub(crate) opening: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
+    /// The room on the disk of the data directory.
+    pub(crate) space: Arc<DiskSpace>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -18,12 +19,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::disk_space::DiskWatch;
 use super::handler::NodeHandler;
 use super::machines::KvMachines;
 use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
-use super::{CatalogCopy, CatalogWriter, Core, Node, bootstrap, publish, reconcile, replicas};
+use super::{
+    CatalogCopy, CatalogWriter, Core, Node, bootstrap, disk_space, publish, reconcile, replicas, revive,
+};
 use crate::config::{Config, NodeAddress};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
@@ -44,7 +48,13 @@ pub(crate) async fn open(
     let data = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
-    let handler = Arc::new(NodeHandler { registry: Arc::clone(&registry), copy: copy.clone() });
+    let space = Arc::new(DiskSpace::new());
+    let handler = Arc::new(NodeHandler {
+        registry: Arc::clone(&registry),
+        copy: copy.clone(),
+        space: Arc::clone(&space),
+    });
+    let watch = watch_disk(&config, &seams, &space).await?;
     let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
@@ -80,6 +90,7 @@ pub(crate) async fn open(
             workers: seams.workers.clone(),
             outbound: Arc::clone(&outbound) as Arc<dyn actor::Outbound>,
             machines,
+            space: Arc::clone(&space),
         })
     };
     let core = Arc::new(Core {
@@ -98,21 +109,33 @@ pub(crate) async fn open(
         stores,
         lost: Mutex::default(),
         opening: Arc::default(),
+        space: Arc::clone(&space),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
         runtime: tokio::runtime::Handle::current(),
     });
     open_groups(&core, &catalog_group).await?;
-    spawn_tasks(&core, nodes);
+    spawn_tasks(&core, nodes, watch);
     Ok(Node::new(core))
 }
 
-fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>) {
+fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>) {
     let mut tasks = core.tasks.lock();
     tasks.spawn(reconcile::run(Arc::clone(core), nodes));
     tasks.spawn(reconcile::follow(Arc::clone(core)));
     tasks.spawn(publish::run(Arc::clone(core)));
+    tasks.spawn(disk_space::run(Arc::clone(core), watch));
+    tasks.spawn(revive::run(Arc::clone(core)));
+}
+
+/// Measures the room on the disk before anything is written, and makes the reserve.
+async fn watch_disk(config: &Config, seams: &Seams, space: &Arc<DiskSpace>) -> Result<Arc<DiskWatch>> {
+    let (disk, dir) = (Arc::clone(&seams.disk), config.data_dir.clone());
+    let watch = Arc::new(DiskWatch::new(disk, dir, config.disk, Arc::clone(space)));
+    let measuring = Arc::clone(&watch);
+    run_on(seams.workers.background.as_ref(), 0, move || measuring.measure()).await?;
+    Ok(watch)
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.
