@@ -1,5 +1,9 @@
 //! Key-value operations, routed by key.
 
+mod batch;
+mod plan;
+mod write_each;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,73 +14,15 @@ use quorate_shard::actor::ReadLevel;
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog};
 use quorate_shard::router::{Router, Target};
 use quorate_shard::rpc::{Call, Reply, Scan};
-use quorate_storage::kv::{Condition, KeyValue, KvCommand, KvOutcome, Op};
-use quorate_storage::{EntryId, GroupId};
+use quorate_storage::GroupId;
+use quorate_storage::kv::{KeyValue, KvCommand, KvOutcome};
+use quorate_telemetry::Clock;
 
+pub use self::batch::{WriteBatch, Written};
 use crate::error::{Error, Result};
 
 /// Most bytes of one page of a scan.
 const SCAN_PAGE_BYTES_MAX: usize = 1 << 20;
-
-/// An atomic write to one group: all of it takes effect, or nothing.
-#[derive(Clone, Debug, Default)]
-pub struct WriteBatch {
-    command: KvCommand,
-}
-
-impl WriteBatch {
-    /// An empty batch.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets `key`.
-    #[must_use]
-    pub fn put(mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        self.command.ops.push(Op::Put(key.into(), value.into()));
-        self
-    }
-
-    /// Removes `key`.
-    #[must_use]
-    pub fn delete(mut self, key: impl Into<Bytes>) -> Self {
-        self.command.ops.push(Op::Delete(key.into()));
-        self
-    }
-
-    /// Takes effect only if `key` has `value` (`None`: is absent) before the first operation.
-    #[must_use]
-    pub fn only_if(mut self, key: impl Into<Bytes>, value: Option<Bytes>) -> Self {
-        self.command.conditions.push(match value {
-            Some(value) => Condition::Equals(key.into(), value),
-            None => Condition::Absent(key.into()),
-        });
-        self
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &Bytes> {
-        let conditions = self.command.conditions.iter().map(|condition| match condition {
-            Condition::Equals(key, _) | Condition::Absent(key) | Condition::Present(key) => key,
-        });
-        conditions.chain(self.command.ops.iter().map(op_key))
-    }
-}
-
-/// How a write that was applied ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Where it stands in the group's log.
-    pub id: EntryId,
-    /// What it did.
-    pub outcome: KvOutcome,
-}
-
-impl Written {
-    /// Whether it took effect.
-    pub fn is_applied(&self) -> bool {
-        matches!(self.outcome, KvOutcome::Applied { .. })
-    }
-}
 
 /// What to scan.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +39,7 @@ pub struct ScanOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Kv {
     pub(crate) router: Router,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Kv {
@@ -146,21 +93,6 @@ impl Kv {
             return Err(Error::CrossesGroups);
         }
         self.command(Target::Keys(keys), &batch.command, timeout).await
-    }
-
-    /// Operations on any keys: atomic within each group, in parallel over groups. For each operation,
-    /// whether its key was there before.
-    pub(crate) async fn write_each(&self, ops: &[Op], timeout: Duration) -> Vec<Result<bool>> {
-        self.fan_out(ops.iter().map(op_key), |places| async move {
-            let ops = places.iter().map(|&at| ops[at].clone()).collect();
-            let command = KvCommand { conditions: Vec::new(), ops };
-            let target = Target::Keys(command.ops.iter().map(|op| op_key(op).clone()).collect());
-            match self.command(target, &command, timeout).await?.outcome {
-                KvOutcome::Applied { existed } => Ok(existed),
-                KvOutcome::Refused { .. } => Err(unexpected_reply()),
-            }
-        })
-        .await
     }
 
     /// Runs `part` once for each group with the positions of its keys, in parallel, and puts the results
@@ -294,12 +226,6 @@ fn successor(key: &[u8]) -> Bytes {
     next.extend_from_slice(key);
     next.push(0);
     next.into()
-}
-
-fn op_key(op: &Op) -> &Bytes {
-    match op {
-        Op::Put(key, _) | Op::Delete(key) => key,
-    }
 }
 
 fn unexpected_reply() -> Error {

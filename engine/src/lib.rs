@@ -37,7 +37,7 @@ pub use quorate_shard::actor::{
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
-pub use quorate_storage::kv::{KvOutcome, Op, StoreKind};
+pub use quorate_storage::kv::{KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
 pub use quorate_storage::{EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
 
 pub use builder::{Builder, open_with_seams};

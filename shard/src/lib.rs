@@ -15,6 +15,7 @@ pub mod disk_space;
 pub mod error;
 mod log_writer;
 pub mod registry;
+pub mod repair;
 pub mod router;
 pub mod rpc;
 

@@ -68,6 +68,7 @@ metrics! {
     // The node.
     BUILD_INFO: Gauge, Count, "quorate_build_info", "Always 1; the version of the software is a label.";
     GROUPS: Gauge, Count, "quorate_groups", "Groups on this node, by what their replica here is doing.";
+    QUARANTINED_GROUPS: Gauge, Count, "quorate_quarantined_groups", "Quarantined groups on this node, by what took them out of service.";
     APPLY_LAG_ENTRIES_MAX: Gauge, Count, "quorate_apply_lag_entries_max", "Committed entries that the group furthest behind has not applied yet.";
     PENDING_PROPOSALS: Gauge, Count, "quorate_pending_proposals", "Proposals taken and not answered yet, all groups together.";
     LOG_BYTES: Gauge, Bytes, "quorate_log_bytes", "Bytes of log files on disk, all groups together.";
@@ -81,6 +82,8 @@ metrics! {
     LOG_WRITTEN_BYTES: Counter, Bytes, "quorate_log_written_bytes_total", "Bytes written to log files, padding and headers included.";
     LOG_BATCHES: Counter, Count, "quorate_log_batches_total", "Batches written to log files.";
     LOG_TORN_BATCHES: Counter, Count, "quorate_log_torn_batches_total", "Unproven last batches cut at a start.";
+    LOG_REPAIRED_ENTRIES: Counter, Count, "quorate_log_repaired_entries_total", "Unreadable log entries that were fetched from other replicas.";
+    LOG_DROPPED_ENTRIES: Counter, Count, "quorate_log_dropped_entries_total", "Log entries dropped in a repair because they cannot have been committed.";
     APPLIED_ENTRIES: Counter, Count, "quorate_applied_entries_total", "Entries applied to state machines.";
     APPLIED_BATCHES: Counter, Count, "quorate_applied_batches_total", "Batches applied to state machines.";
     DUPLICATES_DROPPED: Counter, Count, "quorate_duplicates_dropped_total", "Entries at or below the floor that were dropped.";

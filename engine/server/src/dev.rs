@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminServer;
-use crate::backend::{Backend, BoxFuture};
+use crate::backend::{Backend, BoxFuture, Routing};
 use crate::exit::StartError;
 use crate::options::DevOptions;
-use crate::resp::{Limits, RespServer};
+use crate::resp::{RespServer, Settings};
 use crate::signals::Signals;
 
 mod data_dir;
@@ -140,7 +140,9 @@ async fn open_frontends(
     print(out, format_args!("data {}\n", options.data.display()))?;
     for (node, parts) in (0..options.nodes).zip(running.nodes()) {
         let ClusterNode { backend, peer_addr } = parts;
-        let resp = RespServer::bind(options.resp_addr(node), Arc::clone(&backend), Limits::default()).await?;
+        let resp =
+            RespServer::bind(options.resp_addr(node), Arc::clone(&backend), Settings::new(Routing::Proxy))
+                .await?;
         let admin = AdminServer::bind(options.admin_addr(node), backend).await?;
         let (resp_addr, admin_addr) = (resp.local_addr(), admin.local_addr());
         print(

@@ -3,11 +3,12 @@
 mod cluster;
 mod errors;
 mod pages;
+mod write;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate::{Node, Op, ReadLevel};
+use quorate::{Node, ReadLevel};
 use quorate_telemetry::exporter::Exporter;
 
 use crate::backend::{
@@ -74,12 +75,7 @@ impl Backend for EngineBackend {
         writes: Vec<Write>,
         _access: Access,
     ) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
-        Box::pin(async move {
-            let ops: Vec<Op> = writes.into_iter().map(op).collect();
-            let results = self.node.write_each(&ops).await;
-            let done = |existed| Written::Done { existed, previous: None };
-            results.into_iter().map(|result| result.map(done).map_err(errors::of_write)).collect()
-        })
+        Box::pin(write::write(&self.node, writes))
     }
 
     fn key_count(&self, _access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
@@ -122,16 +118,5 @@ impl Backend for EngineBackend {
 
     fn group(&self, id: u64) -> Option<serde_json::Value> {
         pages::group(&self.node, id)
-    }
-}
-
-/// The value shares the memory of a whole request, and lives long in caches: it is copied.
-fn op(write: Write) -> Op {
-    match write {
-        Write::Put { key, value } => Op::Put(key, Bytes::copy_from_slice(&value)),
-        Write::Delete { key } => Op::Delete(key),
-        Write::Set { .. } | Write::Take { .. } | Write::Append { .. } | Write::Add { .. } => {
-            unreachable!("no command makes these yet")
-        }
     }
 }

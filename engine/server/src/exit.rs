@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::listen::ListenError;
 
+/// All is done.
+pub const DONE: u8 = 0;
 /// Something else went wrong, or a stop did not finish in time.
 pub const FAILED: u8 = 1;
 /// The command line was not understood.
@@ -67,6 +69,18 @@ pub enum StartError {
         /// The cause.
         source: Cause,
     },
+    /// A subcommand failed in a way of its own.
+    #[error("{source}")]
+    Failed {
+        /// What it says.
+        source: Cause,
+    },
+    /// A subcommand has found what it looked for and printed it; nothing more is said.
+    #[error("reported")]
+    Reported {
+        /// What the process exits with.
+        exit_code: u8,
+    },
     /// The stop was not finished when its time was over.
     #[error("the stop did not finish within {seconds} s")]
     StopTimeout {
@@ -85,7 +99,12 @@ impl StartError {
             Self::Option { .. } | Self::Config { .. } | Self::Listen(_) => CONFIG,
             Self::Locked { .. } => LOCKED,
             Self::Corrupt { .. } => CORRUPT,
-            Self::Io { .. } | Self::Engine { .. } | Self::StopTimeout { .. } | Self::Interrupted => FAILED,
+            Self::Reported { exit_code } => *exit_code,
+            Self::Io { .. }
+            | Self::Engine { .. }
+            | Self::Failed { .. }
+            | Self::StopTimeout { .. }
+            | Self::Interrupted => FAILED,
         }
     }
 }

@@ -29,4 +29,4 @@ pub use exit::StartError;
 pub use listen::ListenError;
 pub use memory::MemoryBackend;
 pub use options::{DevOptions, Store};
-pub use resp::{Limits, RespServer};
+pub use resp::{Limits, RespServer, Settings};

@@ -40,7 +40,7 @@ impl Handler for NodeHandler {
 
     fn request(
         &self,
-        _from: NodeId,
+        from: NodeId,
         kind: RequestKind,
         body: Bytes,
         deadline: Duration,
@@ -58,17 +58,13 @@ impl Handler for NodeHandler {
                     answering.reply(answer(&registry, &copy, request, deadline).await);
                 });
             }
-            actor::SNAPSHOT_CHUNK => {
-                let Some(handle) =
-                    actor::snapshot_chunk_group(&body).and_then(|group| self.registry.get(group))
-                else {
-                    return;
-                };
-                tokio::spawn(async move { reply.reply(handle.receive_snapshot(body).await) });
-            }
             disk_space::ROOM => reply.reply(disk_space::answer(&self.space)),
-            // A kind of a newer release: dropping the responder answers busy.
-            _ => {}
+            // A kind of a newer release, or a group that is not here: dropping the responder answers busy.
+            kind => {
+                let group = actor::group_of_request(kind, &body);
+                let Some(handle) = group.and_then(|group| self.registry.get(group)) else { return };
+                tokio::spawn(async move { reply.reply(handle.serve_group(from, kind, body).await) });
+            }
         }
     }
 

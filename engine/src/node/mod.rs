@@ -26,7 +26,7 @@ use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
-use quorate_storage::kv::{KeyValue, Op, StoreShared};
+use quorate_storage::kv::{KeyValue, Op, OpResult, StoreShared};
 use quorate_storage::{GroupId, KeyRange, NodeId};
 use quorate_telemetry::collector::Collector;
 use quorate_transport::Transport;
@@ -219,18 +219,24 @@ impl Node {
         .await
     }
 
-    /// Writes a batch: one log entry, all or nothing.
+    /// Writes a batch: one log entry. [`Written::results`] has what each operation did.
     ///
     /// # Errors
-    /// [`Error::CrossesGroups`] if its keys belong to different groups.
+    /// [`Error::CrossesGroups`] if its keys belong to different groups. After [`Error::is_maybe_committed`] it may
+    /// still take effect.
     pub async fn write(&self, batch: WriteBatch) -> Result<Written> {
         self.core.check_running()?;
         self.core.kv.write(batch, self.core.config.deadline).await
     }
 
-    /// Operations on any keys: atomic within each group only, in parallel over groups. For each operation,
-    /// whether its key was there before, or why its group's part was not carried out.
-    pub async fn write_each(&self, ops: &[Op]) -> Vec<Result<bool>> {
+    /// Operations on any keys, in parallel over groups, with a result for each: one group's failure is that of
+    /// its own keys only.
+    ///
+    /// Operations on one key take effect in the order given. Those for one group are one entry as far as they
+    /// fit: up to 1 MiB, 4,096 operations and one that gives a value back; there is no order between keys that
+    /// do not fit into one. What would follow a failed entry of its group is not tried, and ends with the same
+    /// error.
+    pub async fn write_each(&self, ops: &[Op]) -> Vec<Result<OpResult>> {
         if let Err(stopped) = self.core.check_running() {
             return ops.iter().map(|_| Err(stopped.clone())).collect();
         }

@@ -65,7 +65,7 @@ pub(crate) async fn open(
         rng: seams.rng.stream(0x0a),
         catalog_stale: Arc::clone(&copy.stale),
     });
-    let kv = Kv { router: router.clone() };
+    let kv = Kv { router: router.clone(), clock: Arc::clone(&seams.clock) };
     let catalog = CatalogWriter {
         copy: copy.clone(),
         kv: kv.clone(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_shard::actor::Outbound;
+use quorate_shard::actor::{self, Outbound};
 use quorate_storage::NodeId;
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{Lane, RaftMessage, RequestError, RequestKind, Transport};
@@ -27,6 +27,8 @@ impl Outbound for NodeOutbound {
         deadline: Duration,
     ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let transport = self.transport.clone();
-        Box::pin(async move { transport.request(node, kind, body, Lane::Bulk, deadline).await })
+        // What is short and urgent must not wait behind a megabyte of entries.
+        let lane = if kind == actor::QUARANTINE_NOTICE { Lane::Control } else { Lane::Bulk };
+        Box::pin(async move { transport.request(node, kind, body, lane, deadline).await })
     }
 }

@@ -18,7 +18,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Rebuilds of one group after which it stays quarantined: more would not help.
-const REBUILDS_MAX: u32 = 5;
+const REBUILDS_MAX: u32 = 10;
 /// A group that has served for so long begins anew.
 const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 
@@ -65,7 +65,13 @@ fn look(core: &Arc<Core>, attempts: &mut BTreeMap<GroupId, Attempts>) {
         is_out || now < made.next_at.saturating_add(HEALTHY_AFTER)
     });
     for (&group, handle) in groups.iter() {
-        let Some(remedy) = handle.remedy().filter(|&remedy| remedy != Remedy::Repair) else { continue };
+        let Some(remedy) = handle.remedy() else { continue };
+        // A rebuild that failed, for whatever reason, leaves the store as it was.
+        let is_rotten = attempts.get(&group).is_some_and(|made| made.is_rotten);
+        let remedy = if is_rotten && remedy == Remedy::Repair { Remedy::Rebuild } else { remedy };
+        if remedy == Remedy::Repair {
+            continue;
+        }
         let made = attempts.entry(group).or_insert_with(|| Attempts::default().again(now));
         made.is_rotten |= remedy == Remedy::Rebuild;
         let may_help = match remedy {

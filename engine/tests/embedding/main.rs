@@ -7,6 +7,7 @@ mod failures;
 mod groups;
 mod machine;
 mod membership;
+mod operations;
 mod reads;
 mod refusals;
 mod reopening;

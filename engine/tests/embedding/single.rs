@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::config::uniform_ranges;
 use quorate::storage::kv::KeyValue;
-use quorate::{Builder, Error, KvOutcome, Node, Op, ReadLevel, ScanOptions, WriteBatch};
+use quorate::{Builder, Error, KvOutcome, Node, Op, OpResult, ReadLevel, ScanOptions, WriteBatch};
 use tempfile::TempDir;
 
 const READ: ReadLevel = ReadLevel::Linearizable;
@@ -23,9 +23,9 @@ fn bytes(text: &'static str) -> Bytes {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn puts_and_deletes_say_what_was_there() {
     let (_dir, node) = open().await;
-    let existed = |written: quorate::Written| match written.outcome {
-        KvOutcome::Applied { existed } => existed,
-        refused @ KvOutcome::Refused { .. } => panic!("{refused:?}"),
+    let existed = |written: quorate::Written| match written.results() {
+        [OpResult::Done { existed, previous: None }] => [*existed],
+        other => panic!("{other:?}"),
     };
     assert_eq!(node.get("a", READ).await.unwrap(), None);
     assert_eq!(existed(node.put("a", "1").await.unwrap()), [false]);
@@ -84,8 +84,8 @@ async fn reads_and_writes_of_many_keys_keep_their_order_over_groups() {
     let keys: Vec<Bytes> = (0..=255u8).rev().map(|byte| Bytes::from(vec![byte])).collect();
     let ops: Vec<Op> = keys.iter().map(|key| Op::Put(key.clone(), key.clone())).collect();
     for was_there in [false, true] {
-        let written: Result<Vec<bool>, Error> = node.write_each(&ops).await.into_iter().collect();
-        assert_eq!(written.unwrap(), vec![was_there; 256]);
+        let written: Result<Vec<OpResult>, Error> = node.write_each(&ops).await.into_iter().collect();
+        assert_eq!(written.unwrap(), vec![OpResult::done(was_there); 256]);
     }
     let mut asked = keys.clone();
     asked.insert(7, bytes("\u{1}missing"));
@@ -110,7 +110,7 @@ async fn fill(node: &Node) -> Vec<KeyValue> {
     let ops: Vec<Op> = pairs.iter().map(|(key, value)| Op::Put(key.clone(), value.clone())).collect();
     for part in ops.chunks(400) {
         for written in node.write_each(part).await {
-            assert!(!written.unwrap());
+            assert_eq!(written.unwrap(), OpResult::done(false));
         }
     }
     pairs

@@ -123,7 +123,8 @@ impl Machines {
             let last = all.iter().find(|status| status.role.is_serving)?.last;
             all.iter().all(|status| status.applied == last && status.last == last).then_some(())
         };
-        until("the replicas to agree", is_even).await;
+        let even = tokio::time::timeout(PATIENCE / 2, until("the replicas to agree", is_even)).await;
+        assert!(even.is_ok(), "the replicas do not agree: {:#?}", statuses());
         let mut found: Vec<Vec<KeyValue>> = Vec::new();
         for node in self.nodes() {
             found.push(node.scan(&ScanOptions::default(), usize::MAX, ReadLevel::Local).await.unwrap());

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::actor::outbound::QUARANTINE_NOTICE;
 use crate::actor::quarantine::Failure;
 use crate::actor::run::Actor;
 use crate::actor::status::Lifecycle;
 use crate::core::Role;
 use crate::error::Error;
+use crate::repair::QuarantineNotice;
 
 /// How the actor's loop ends.
 #[derive(Debug)]
@@ -23,9 +25,37 @@ impl Actor {
         if matches!(self.ending, Some(Ending::Quarantined)) {
             return;
         }
-        tracing::error!(group = %self.shared.group, error = %failure, "group quarantined");
-        self.shared.quarantine(Arc::from(failure.to_string()), failure.remedy());
+        let reason = failure.reason();
+        tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
+        self.shared.quarantine(reason, Arc::from(failure.to_string()), failure.remedy());
         self.ending = Some(Ending::Quarantined);
+        self.tell_quarantined();
+    }
+
+    /// Tells the other replicas, if this one led, so that another one takes over without waiting for an election
+    /// timeout. Nothing waits for it: whom it does not reach notices by the silence.
+    fn tell_quarantined(&self) {
+        let role = *self.shared.role.borrow();
+        if !role.is_leader {
+            return;
+        }
+        // Not asked of the core: it may have panicked.
+        let status = self.shared.status();
+        let descriptor = &status.descriptor;
+        let notice = QuarantineNotice {
+            group: self.shared.group,
+            uid: descriptor.uid,
+            replica: self.replica,
+            incarnation: status.incarnation,
+            term: role.term,
+        };
+        let deadline = self.config.tick * self.config.core.election_ticks_min;
+        for other in descriptor.replicas.iter().filter(|other| other.replica != self.replica) {
+            let body = notice.encode();
+            let sent = self.deps.outbound.request(other.node, QUARANTINE_NOTICE, body, deadline);
+            // A task of its own: those of the actor end with it.
+            tokio::spawn(async move { drop(sent.await) });
+        }
     }
 
     /// A graceful stop ends once this replica neither leads (if somebody else can) nor owes anyone an answer.

@@ -23,6 +23,9 @@ impl Actor {
             }
             Event::Unreachable(replica) => self.inputs.push(Input::Unreachable { replica }),
             Event::Campaign => self.inputs.push(Input::Campaign),
+            Event::LeaderQuarantined { replica, term } => {
+                self.inputs.push(Input::LeaderQuarantined { replica, term });
+            }
             Event::Persisted { ready, is_idle } => self.on_persisted(ready, is_idle),
             Event::Applied { through } => self.inputs.push(Input::Applied { through }),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),

@@ -12,12 +12,13 @@ use quorate_storage::state::StateReader;
 use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::Outcome;
-use quorate_transport::{RaftMessage, RaftMessageKind};
+use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::quarantine::Remedy;
+use crate::actor::outbound::{QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
@@ -28,6 +29,7 @@ use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
 use crate::error::{Error, Result};
+use crate::repair::QuarantineNotice;
 
 /// A handle of one group on this node.
 ///
@@ -71,7 +73,7 @@ impl GroupHandle {
         let status = GroupStatus::unknown(spec.group, deps.node);
         let budgets = (Budget::new(1, 0), Budget::new(1, 0));
         let shared = Shared::new(status, budgets, Arc::clone(&spec.stats));
-        shared.quarantine(reason, failure.remedy());
+        shared.quarantine(failure.reason(), reason, failure.remedy());
         Self::new(Inner {
             shared,
             requests: mpsc::unbounded_channel().0,
@@ -197,12 +199,29 @@ impl GroupHandle {
         }
     }
 
-    /// Takes the body of a [`crate::actor::SNAPSHOT_CHUNK`] request and gives the body of its reply. Returns once the
-    /// chunk is on disk.
-    pub async fn receive_snapshot(&self, body: Bytes) -> Bytes {
-        match &self.inner.receiver {
-            Some(receiver) => receiver.receive(body).await,
-            None => Bytes::new(),
+    /// Takes the body of a request of the group's replica on `from` ([`crate::actor::group_of_request`]) and gives the
+    /// body of its reply. For a chunk of a snapshot it returns once the chunk is on disk.
+    pub async fn serve_group(&self, from: NodeId, kind: RequestKind, body: Bytes) -> Bytes {
+        match (kind, &self.inner.receiver) {
+            (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
+            (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
+            _ => {}
+        }
+        Bytes::new()
+    }
+
+    /// Believes a notice only of the node that the quarantined replica lives on; whether that replica leads, the core
+    /// knows.
+    fn note_quarantined_leader(&self, from: NodeId, body: &[u8]) {
+        let Some(notice) = QuarantineNotice::decode(body) else { return };
+        let status = self.status();
+        let known = status.descriptor.replica(notice.replica);
+        let is_of_its_node = known.is_some_and(|known| {
+            known.node == from && (known.incarnation.is_zero() || known.incarnation == notice.incarnation)
+        });
+        if notice.uid == status.descriptor.uid && is_of_its_node {
+            let QuarantineNotice { replica, term, .. } = notice;
+            drop(self.inner.events.send(Event::LeaderQuarantined { replica, term }));
         }
     }
 
@@ -214,6 +233,14 @@ impl GroupHandle {
     /// Lets this replica campaign without waiting for its election timeout.
     pub fn campaign(&self) {
         drop(self.inner.events.send(Event::Campaign));
+    }
+
+    /// Tells the group that its store gave something else than what was written to it, or nothing
+    /// ([`quorate_storage::Error::is_store_failure`]): it is quarantined, so that another replica leads, until its
+    /// state has been restored from snapshot and log. For whoever reads through a [`ReadGuard`]; routed
+    /// calls tell by themselves. Never blocks.
+    pub fn store_failed(&self, cause: quorate_storage::Error) {
+        drop(self.inner.events.send(Event::Failed(Failure::Rotten(cause))));
     }
 
     /// The group's state as of the actor's last batch. Costs a lock and a small copy.

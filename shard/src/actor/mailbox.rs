@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotToken};
-use quorate_storage::{ConfChange, Entry, EntryId, GroupDescriptor, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_storage::{
+    ConfChange, Entry, EntryId, GroupDescriptor, Index, NodeId, RangeEpoch, ReplicaId, Term,
+};
 use quorate_transport::RaftMessage;
 use tokio::sync::{mpsc, oneshot};
 
@@ -67,6 +69,11 @@ pub(crate) enum Event {
     },
     Unreachable(ReplicaId),
     Campaign,
+    /// The leader of `term` has been quarantined, says its node.
+    LeaderQuarantined {
+        replica: ReplicaId,
+        term: Term,
+    },
     /// Everything up to `ready` is durable; `is_idle` if nothing else is queued.
     Persisted {
         ready: Option<u64>,

@@ -37,7 +37,7 @@ mod tests;
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
-pub use outbound::{Outbound, SNAPSHOT_CHUNK, snapshot_chunk_group};
+pub use outbound::{Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
 pub use quarantine::Remedy;
 pub use read::{ReadGuard, ReadLevel};
 pub use spec::{

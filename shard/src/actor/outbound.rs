@@ -8,10 +8,12 @@ use quorate_storage::{GroupId, NodeId};
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
 
-/// The request that carries one chunk of a snapshot file. The node hands its body to
-/// [`crate::actor::GroupHandle::receive_snapshot`] of the group named by
-/// [`snapshot_chunk_group`], and sends back what that returns.
+/// The request that carries one chunk of a snapshot file.
 pub const SNAPSHOT_CHUNK: RequestKind = RequestKind(1);
+
+/// The request that tells a group's other replicas that its leader is quarantined. Short: it belongs on the control
+/// lane. Its reply is empty.
+pub const QUARANTINE_NOTICE: RequestKind = RequestKind(3);
 
 /// Carries a group's messages. Implemented by the node over its transport; in tests by a loop-back.
 pub trait Outbound: fmt::Debug + Send + Sync + 'static {
@@ -29,7 +31,10 @@ pub trait Outbound: fmt::Debug + Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Bytes, RequestError>>;
 }
 
-/// The group a [`SNAPSHOT_CHUNK`] request is for, if its body is one.
-pub fn snapshot_chunk_group(body: &[u8]) -> Option<GroupId> {
+/// The group a request from group to group is for, if it is one. The node hands its body to
+/// [`crate::actor::GroupHandle::serve_group`] of that group, and sends back what that returns.
+pub fn group_of_request(kind: RequestKind, body: &[u8]) -> Option<GroupId> {
+    matches!(kind, SNAPSHOT_CHUNK | QUARANTINE_NOTICE).then_some(())?;
+    // Every such body begins with its group.
     body.first_chunk().map(|bytes| GroupId(u64::from_le_bytes(*bytes)))
 }

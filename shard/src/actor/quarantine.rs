@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use quorate_storage::Index;
+use quorate_telemetry::stats::QuarantineReason;
 
 use crate::core::Evidence;
 
@@ -89,6 +90,20 @@ impl Failure {
         }
     }
 
+    /// What it counts as.
+    pub(crate) fn reason(&self) -> QuarantineReason {
+        match self {
+            Self::Log(cause) | Self::Restore { cause, .. } => reason_of(cause),
+            // Whatever the state machine or the entry says: the log is intact, the state may be restored.
+            Self::Apply { .. } | Self::Entry { .. } => QuarantineReason::StateMachine,
+            Self::Evidence(Evidence::Diverged { .. }) => QuarantineReason::Diverged,
+            Self::Evidence(Evidence::LogLost { .. }) => QuarantineReason::LogLost,
+            Self::Panic { .. } => QuarantineReason::Panic,
+            Self::Rotten(_) => QuarantineReason::Corrupt,
+            Self::WorkersStopped => QuarantineReason::Refused,
+        }
+    }
+
     /// A caught panic.
     pub(crate) fn panic(stage: &'static str, payload: &(dyn Any + Send)) -> Self {
         let message = payload
@@ -97,5 +112,17 @@ impl Failure {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
         Self::Panic { stage, message: Arc::from(message) }
+    }
+}
+
+/// What a failure of durable state counts as.
+pub(crate) fn reason_of(cause: &quorate_storage::Error) -> QuarantineReason {
+    use quorate_storage::Error;
+    match cause {
+        Error::Corrupt { .. } | Error::Malformed { .. } => QuarantineReason::Corrupt,
+        Error::LogLost { .. } => QuarantineReason::LogLost,
+        Error::Io { .. } | Error::Store { .. } | Error::Missing { .. } => QuarantineReason::Io,
+        Error::Closed { cause } => reason_of(cause),
+        _ => QuarantineReason::Refused,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use quorate_storage::log::LogReader;
 use quorate_storage::{NodeId, ReplicaId};
 use quorate_telemetry::Rng;
+use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
@@ -16,12 +17,11 @@ use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupConfig, GroupDeps};
-use crate::actor::status::Lifecycle;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -64,7 +64,7 @@ struct PanicGuard(Arc<Shared>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.set_lifecycle(Lifecycle::Quarantined(Arc::from("panic in the actor")));
+            self.0.quarantine(QuarantineReason::Panic, Arc::from("panic in the actor"), Remedy::Repair);
         }
     }
 }

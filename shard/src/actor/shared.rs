@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
 use quorate_storage::{GroupId, Index};
 use quorate_telemetry::GroupStats;
-use quorate_telemetry::stats::GroupState;
+use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
@@ -91,30 +91,28 @@ impl Shared {
         }
     }
 
-    /// Moves on in life. A quarantine is final: its first reason stays.
+    /// Moves on in life. A quarantine is final.
     pub(crate) fn set_lifecycle(&self, next: Lifecycle) {
         let mut lifecycle = self.lifecycle.write();
-        if matches!(next, Lifecycle::Quarantined(_)) {
-            self.stats.set_state(GroupState::Quarantined);
-        }
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
             *lifecycle = next;
         }
     }
 
-    /// Takes the group out of service because of `reason`, which `remedy` helps against. The first reason stays.
-    pub(crate) fn quarantine(&self, reason: Arc<str>, remedy: Remedy) {
-        let mut known = self.remedy.lock();
-        if !matches!(*self.lifecycle.read(), Lifecycle::Quarantined(_)) {
-            *known = remedy;
+    /// Takes the group out of service; `remedy` is what brings it back. The first reason stays, with its remedy.
+    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>, remedy: Remedy) {
+        let mut lifecycle = self.lifecycle.write();
+        if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
+            self.stats.set_quarantined(reason);
+            *self.remedy.lock() = remedy;
+            *lifecycle = Lifecycle::Quarantined(text);
         }
-        self.set_lifecycle(Lifecycle::Quarantined(reason));
     }
 
     /// What brings the group back, if it is quarantined.
     pub(crate) fn remedy(&self) -> Option<Remedy> {
-        let remedy = *self.remedy.lock();
-        matches!(*self.lifecycle.read(), Lifecycle::Quarantined(_)).then_some(remedy)
+        let lifecycle = self.lifecycle.read();
+        matches!(*lifecycle, Lifecycle::Quarantined(_)).then(|| *self.remedy.lock())
     }
 
     pub(crate) fn lifecycle(&self) -> Lifecycle {

@@ -118,7 +118,10 @@ mod tests {
             bytes: Bytes::from_static(b"piece"),
         };
         assert_eq!(ChunkRequest::decode(&request.encode()), Some(request.clone()));
-        assert_eq!(crate::actor::snapshot_chunk_group(&request.encode()), Some(GroupId(7)));
+        assert_eq!(
+            crate::actor::group_of_request(crate::actor::SNAPSHOT_CHUNK, &request.encode()),
+            Some(GroupId(7))
+        );
         for reply in [ChunkReply::GoOn { received: 9 }, ChunkReply::Complete, ChunkReply::Refused] {
             assert_eq!(ChunkReply::decode(&reply.encode()), Some(reply));
         }

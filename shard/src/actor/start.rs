@@ -4,12 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use quorate_storage::GroupId;
+use quorate_storage::cold_start::RefusalReason;
+use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::oneshot;
 
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::launch;
 use crate::actor::open::open_replica;
-use crate::actor::quarantine::Remedy;
+use crate::actor::quarantine::{Remedy, reason_of};
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 
@@ -57,6 +59,28 @@ impl StartError {
         match self {
             Self::Open { cause, .. } if cause.is_disk_full() => Remedy::Room,
             _ => Remedy::Repair,
+        }
+    }
+
+    /// What the group is quarantined for, if it is.
+    pub fn reason(&self) -> QuarantineReason {
+        match self {
+            Self::Open { cause, .. } => reason_of(cause),
+            Self::Refused { reason, .. } if *reason == RefusalReason::Diverged.as_str() => {
+                QuarantineReason::Diverged
+            }
+            // The log lacks what this replica had, or what its state needs.
+            Self::Refused { reason: "removed", .. } => QuarantineReason::Refused,
+            Self::Refused { .. } => QuarantineReason::LogLost,
+            Self::Core { refused, .. } => match refused {
+                StartRefused::CommitBeyondLog { .. }
+                | StartRefused::FloorBeyondLog { .. }
+                | StartRefused::Gap { .. }
+                | StartRefused::HardStateLost { .. } => QuarantineReason::LogLost,
+                StartRefused::Diverged { .. } => QuarantineReason::Diverged,
+                _ => QuarantineReason::Refused,
+            },
+            Self::WorkerGone { .. } => QuarantineReason::Panic,
         }
     }
 }

@@ -337,7 +337,7 @@ impl Inner {
     /// Takes the group out of service: nothing more is applied here.
     fn halt(&self, failure: Failure, replies: Vec<EntryReply>) {
         let shared = &self.parts.shared;
-        shared.quarantine(failure.to_string().into(), failure.remedy());
+        shared.quarantine(failure.reason(), failure.to_string().into(), failure.remedy());
         for reply in replies {
             reply.fail(shared.unanswered(true));
         }

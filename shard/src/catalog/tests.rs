@@ -24,6 +24,7 @@ impl Store {
                 match op {
                     Op::Put(key, value) => self.0.insert(key.clone(), value.clone()),
                     Op::Delete(key) => self.0.remove(key),
+                    other => unreachable!("the catalog has no use for {other:?}"),
                 };
             }
         }

@@ -40,6 +40,8 @@ pub struct Group {
     pub(super) proposals: Proposals,
     pub(super) reads: Reads,
     pub(super) transfer: Option<Transfer>,
+    /// A leader that is quarantined, and its term: it does not lead in it again.
+    pub(super) deposed: Option<(ReplicaId, Term)>,
     /// Inputs that wait while the only voter waits for its log writer.
     pub(super) waiting: VecDeque<Input>,
     pub(super) role: Role,
@@ -119,6 +121,7 @@ impl Group {
             proposals: Proposals::default(),
             reads: Reads::default(),
             transfer: None,
+            deposed: None,
             waiting: VecDeque::new(),
             role: Role { is_leader: false, is_serving: false, leader: None, term: hard_state.term },
             out: Output::default(),
@@ -208,6 +211,7 @@ impl Group {
             Input::Read { ticket } => self.read(ticket),
             Input::Transfer { ticket, to } => self.transfer(ticket, to),
             Input::Campaign => self.campaign(),
+            Input::LeaderQuarantined { replica, term } => self.leader_quarantined(replica, term),
             Input::Persisted { ready } => self.persisted(ready),
             Input::Applied { through } => self.applied(through),
             Input::Fetched { fetch, entries } => self.fetched(&fetch, entries),

@@ -15,6 +15,10 @@ impl Group {
             self.gate.refusals.add(Refusal::Overloaded);
             return;
         }
+        if self.is_of_deposed(&message) {
+            self.gate.refusals.add(Refusal::WrongRole);
+            return;
+        }
         if self.admits(&message) {
             // An error here says that raft-rs ignored the message, too.
             let _ = self.raw.step(convert::message_to_raft(message));
@@ -34,6 +38,12 @@ impl Group {
         if is_taken {
             self.apply.received = Some(Published { token, label });
         }
+    }
+
+    /// Whether a leader that is quarantined said this before it was: it would be followed again, and for nothing.
+    fn is_of_deposed(&self, message: &RaftMessage) -> bool {
+        let is_a_leaders = matches!(message.kind, RaftMessageKind::Append | RaftMessageKind::Heartbeat);
+        is_a_leaders && self.deposed == Some((message.from, message.term))
     }
 
     fn admits(&mut self, message: &RaftMessage) -> bool {

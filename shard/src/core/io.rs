@@ -55,6 +55,14 @@ pub enum Input {
     },
     /// Campaign at once: the first voter of a new group.
     Campaign,
+    /// The shell of the leader of `term` says that it is quarantined: it will not lead in this term again. Followers
+    /// campaign within a few ticks.
+    LeaderQuarantined {
+        /// The leader.
+        replica: ReplicaId,
+        /// The term it led in.
+        term: Term,
+    },
     /// Everything up to and including this ready is durable.
     Persisted {
         /// [`LogPersist::ready`].

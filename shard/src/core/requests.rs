@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use quorate_storage::{ConfChange, ConfChangeOp, EntryId, Index, ReplicaId, Term};
+use raft::StateRole;
 use raft::eraftpb::{self, MessageType};
 
 use super::group::{Group, Transfer};
@@ -9,6 +10,9 @@ use super::io::Ticket;
 use super::membership;
 use super::proposals::Pending;
 use crate::error::Error;
+
+/// A follower of a quarantined leader campaigns within so many ticks.
+const TAKEOVER_TICKS_MAX: usize = 4;
 
 impl Group {
     pub(super) fn propose(&mut self, ticket: Ticket, payload: Bytes) {
@@ -119,6 +123,22 @@ impl Group {
             // An error says that raft-rs did nothing.
             let _ = self.raw.campaign();
         }
+    }
+
+    /// Forgets a leader that is quarantined, as after an election timeout: then this replica votes for others, too, and
+    /// campaigns itself within a few ticks, not all replicas in the same.
+    pub(super) fn leader_quarantined(&mut self, replica: ReplicaId, term: Term) {
+        let raft = &mut self.raw.raft;
+        let is_followed = raft.state == StateRole::Follower && raft.leader_id == replica.get();
+        if !is_followed || raft.term != term.get() || replica == self.replica {
+            return;
+        }
+        self.deposed = Some((replica, term));
+        raft.become_follower(term.get(), raft::INVALID_ID);
+        self.after_raft();
+        let timeout = self.raw.raft.randomized_election_timeout();
+        let stagger = timeout % TAKEOVER_TICKS_MAX + 1;
+        self.raw.raft.election_elapsed = timeout.saturating_sub(stagger);
     }
 
     fn check_leadership(&self) -> Result<(), Error> {

@@ -179,7 +179,7 @@ fn catalog() -> Catalog {
     edit.put_group(&GroupRecord::new(descriptor(GROUP, range("a", Some("n")), 1)));
     let puts = edit.into_command().ops.into_iter().filter_map(|op| match op {
         quorate_storage::kv::Op::Put(key, value) => Some((key, value)),
-        quorate_storage::kv::Op::Delete(_) => None,
+        _ => None,
     });
     Catalog::decode(&puts.collect::<Vec<_>>()).unwrap()
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::batch::Batch;
 use super::marker::Counts;
 use super::store::KvReader;
-use super::{Condition, KvCommand, KvOutcome, Op, record};
+use super::{Condition, KvCommand, KvOutcome, Op, decide, record};
 use crate::error::Result;
 use crate::state::{RecordHasher, StateDigest};
 
@@ -40,8 +40,7 @@ impl<'a> Overlay<'a> {
     /// Runs one command.
     pub(super) fn run(&mut self, command: &KvCommand) -> Result<KvOutcome> {
         for (position, condition) in (0..).zip(&command.conditions) {
-            let (Condition::Equals(key, _) | Condition::Absent(key) | Condition::Present(key)) = condition;
-            let actual = &self.slot(key)?.now;
+            let actual = &self.slot(condition.key())?.now;
             let holds = match condition {
                 Condition::Equals(_, value) => actual.as_ref() == Some(value),
                 Condition::Absent(_) => actual.is_none(),
@@ -51,19 +50,9 @@ impl<'a> Overlay<'a> {
                 return Ok(KvOutcome::Refused { condition: position, actual: actual.clone() });
             }
         }
-        let existed = command.ops.iter().map(|op| self.run_op(op)).collect::<Result<_>>()?;
-        Ok(KvOutcome::Applied { existed })
-    }
-
-    fn run_op(&mut self, op: &Op) -> Result<bool> {
-        let (key, value) = match op {
-            Op::Put(key, value) => (key, Some(value.clone())),
-            Op::Delete(key) => (key, None),
-        };
-        let slot = self.slot(key)?;
-        let existed = slot.now.is_some();
-        slot.now = value;
-        Ok(existed)
+        let run = |op: &Op| Ok(decide::run(op, &mut self.slot(op.key())?.now));
+        let results = command.ops.iter().map(run).collect::<Result<_>>()?;
+        Ok(KvOutcome::Applied { results })
     }
 
     /// Puts every change into `batch`, and brings `counts` up to date. Returns the digest after them.

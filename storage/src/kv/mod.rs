@@ -4,11 +4,13 @@ mod apply;
 mod batch;
 mod command;
 pub mod conformance;
+mod decide;
 mod generations;
 mod lsm;
 mod machine;
 mod marker;
 mod memory;
+mod op;
 mod outcome;
 mod paged;
 mod reader;
@@ -27,6 +29,7 @@ pub use batch::{Batch, Write};
 pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};
+pub use op::{Op, OpFailure, OpResult, When};
 pub use shared::{StoreConfig, StoreKind, StoreShared, UnknownStore};
 pub use sled::{OnHung, StoreHung};
 pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
@@ -44,6 +47,10 @@ pub const VALUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most operations of one command.
 pub const OPS_MAX: usize = 4_096;
 
+/// Most operations of one command that give a value back. An outcome travels in one frame: a command whose
+/// outcome might not fit must never be applied.
+pub const RETURNING_OPS_MAX: usize = 1;
+
 /// A test that must hold for a command to take effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -55,17 +62,9 @@ pub enum Condition {
     Present(Bytes),
 }
 
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Sets a key.
-    Put(Bytes, Bytes),
-    /// Removes a key.
-    Delete(Bytes),
-}
-
-/// A write batch: all of `ops` in order, atomically, if all of `conditions` hold before the first of them.
-/// Decided at apply, the same way on every replica.
+/// A write batch: `ops` in order and atomically, if all of `conditions` hold before the first of them; otherwise
+/// nothing. An operation sees what the ones before it did, and is decided on its own: one that fails changes
+/// nothing and says so in its result, the others happen. Decided at apply, the same way on every replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvCommand {
     /// What must hold.
@@ -74,13 +73,22 @@ pub struct KvCommand {
     pub ops: Vec<Op>,
 }
 
+impl Condition {
+    /// The key that is tested.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Equals(key, _) | Self::Absent(key) | Self::Present(key) => key,
+        }
+    }
+}
+
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KvOutcome {
-    /// All operations took effect; for each, whether its key was present before it.
+    /// The conditions held, and the operations were run.
     Applied {
-        /// One flag per operation.
-        existed: Vec<bool>,
+        /// What each operation did.
+        results: Vec<OpResult>,
     },
     /// A condition did not hold; nothing changed.
     Refused {

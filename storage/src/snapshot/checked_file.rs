@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
-use crate::snapshot::layout::{self, corrupt};
+use crate::snapshot::fault::SnapshotFault;
+use crate::snapshot::layout::{self, FILE_BYTES_MIN, corrupt};
 
 /// Bytes read at once.
 const READ_AHEAD_BYTES: u64 = 256 * 1024;
@@ -80,7 +81,8 @@ impl CheckedFile {
     pub(super) fn last<const N: usize>(&self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         let at = self.bytes.checked_sub(N as u64);
-        let at = at.ok_or_else(|| corrupt("snapshot footer", &self.path, 0, [N as u64, self.bytes]))?;
+        let at =
+            at.ok_or_else(|| SnapshotFault::TooSmall.error(&self.path, 0, [FILE_BYTES_MIN, self.bytes]))?;
         self.file.read_exact_at(&mut bytes, at).map_err(|cause| Error::io("read", &self.path, cause))?;
         Ok(bytes)
     }

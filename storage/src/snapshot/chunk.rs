@@ -8,7 +8,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::snapshot::SnapshotToken;
 use crate::snapshot::checked_file::open_existing;
-use crate::snapshot::layout::{self, corrupt};
+use crate::snapshot::fault::SnapshotFault;
+use crate::snapshot::layout;
 
 /// No chunk is longer, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -43,7 +44,7 @@ impl SnapshotChunks {
         let file = open_existing(disk, path)?;
         let total = file.len().map_err(|cause| Error::io("stat", path, cause))?;
         if total != token.bytes {
-            return Err(corrupt("snapshot size", path, 0, [token.bytes, total]));
+            return Err(SnapshotFault::OtherSize.error(path, 0, [token.bytes, total]));
         }
         Ok(Self { file, path: path.to_path_buf(), total })
     }

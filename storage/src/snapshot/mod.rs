@@ -9,6 +9,8 @@ mod block;
 mod checked_file;
 mod chunk;
 mod dir;
+mod fault;
+mod hash;
 mod label;
 mod layout;
 mod reader;
@@ -19,12 +21,13 @@ mod writer;
 
 pub use chunk::{CHUNK_BYTES_MAX, SnapshotChunk, SnapshotChunks};
 pub use dir::{SnapshotDir, SnapshotFile};
+pub use fault::SnapshotFault;
 pub use label::{read_label, read_token};
 pub use layout::{RECORD_BYTES_MAX, file_name, parse_file_name};
 pub use reader::SnapshotReader;
 pub use spool::{SnapshotSpool, SpoolLimits};
 pub use state_header::StateHeader;
-pub use verify::{ReadFrom, verify};
+pub use verify::{ReadFrom, Verification, verify, verify_with};
 pub use writer::SnapshotWriter;
 
 use bytes::Bytes;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::identity::FileHeader;
 use crate::snapshot::block::{Block, BlockHeader};
 use crate::snapshot::checked_file::CheckedFile;
+use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::label::{Front, check_name};
 use crate::snapshot::layout::{
     BLOCK_HEADER_BYTES, BLOCK_MAGIC, FILE_BYTES_MIN, FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_HEADER_BYTES,
@@ -43,8 +44,11 @@ impl SnapshotReader {
     /// damaged; [`Error::NewerFormat`]; [`Error::Foreign`] if it is no snapshot.
     pub fn open(disk: &dyn Disk, path: &Path, token: SnapshotToken) -> Result<Self> {
         let mut file = CheckedFile::open(disk, path)?;
-        if file.bytes() < FILE_BYTES_MIN || file.bytes() != token.bytes {
-            return Err(corrupt("snapshot size", path, 0, [token.bytes, file.bytes()]));
+        if file.bytes() < FILE_BYTES_MIN {
+            return Err(SnapshotFault::TooSmall.error(path, 0, [FILE_BYTES_MIN, file.bytes()]));
+        }
+        if file.bytes() != token.bytes {
+            return Err(SnapshotFault::OtherSize.error(path, 0, [token.bytes, file.bytes()]));
         }
         let front = Front::read(&mut file)?;
         check_name(path, &front.label)?;
@@ -113,14 +117,19 @@ impl SnapshotReader {
         self.expect("snapshot index offset", at + 8, [index_at, u64_at(&tail, 8)])?;
         let (computed, at) = (self.file.crc(), self.file.offset());
         let footer = u32::from_le_bytes(self.file.take_array("snapshot footer")?);
-        self.expect("snapshot footer", at, [self.token.crc, footer].map(u64::from))?;
-        self.expect("snapshot file", at, [footer, computed].map(u64::from))?;
-        self.expect("snapshot size", 0, [self.file.offset(), self.file.bytes()])
+        self.expect(SnapshotFault::TokenCrc.as_str(), at, [self.token.crc, footer].map(u64::from))?;
+        self.expect(SnapshotFault::FileCrc.as_str(), at, [footer, computed].map(u64::from))?;
+        self.expect(SnapshotFault::OtherSize.as_str(), 0, [self.file.offset(), self.file.bytes()])
+    }
+
+    /// What stands where a block or the index should start.
+    fn unknown_magic(&self, found: [u8; 4]) -> Error {
+        let magics = [u32_at(&BLOCK_MAGIC, 0), u32_at(&found, 0)].map(u64::from);
+        SnapshotFault::UnknownMagic.error(self.file.path(), self.file.offset(), magics)
     }
 
     fn check_index(&mut self, at: u64) -> Result<()> {
         let header: [u8; INDEX_HEADER_BYTES] = self.file.take_array("snapshot index")?;
-        self.expect("snapshot index", at, [u32_at(&INDEX_MAGIC, 0), u32_at(&header, 0)].map(u64::from))?;
         self.expect("snapshot block count", at + 8, [self.blocks, u64_at(&header, 8)])?;
         self.expect("snapshot record count", at + 16, [self.records, u64_at(&header, 16)])?;
         let mut stored = crc32fast::Hasher::new();
@@ -166,11 +175,13 @@ impl SnapshotSource for SnapshotReader {
                 }
                 self.block = None;
             }
-            if self.file.peek("snapshot section")? == BLOCK_MAGIC {
-                self.open_block()?;
-            } else {
-                self.check_end()?;
-                self.is_verified = true;
+            match self.file.peek("snapshot section")? {
+                BLOCK_MAGIC => self.open_block()?,
+                INDEX_MAGIC => {
+                    self.check_end()?;
+                    self.is_verified = true;
+                }
+                unknown => return Err(self.unknown_magic(unknown)),
             }
         }
         Ok(None)

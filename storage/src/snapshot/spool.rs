@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::ids::GroupUid;
 use crate::snapshot::checked_file::CheckedFile;
 use crate::snapshot::chunk::{CHUNK_BYTES_MAX, SnapshotChunk};
+use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::label::Front;
 use crate::snapshot::layout::{FILE_BYTES_MIN, PART_SUFFIX, corrupt, file_name};
 use crate::snapshot::verify::{ReadFrom, verify};
@@ -53,7 +54,7 @@ impl SnapshotSpool {
             return Err(Error::TooLarge { what: "snapshot", bytes, bytes_max });
         }
         if token.bytes < FILE_BYTES_MIN {
-            return Err(corrupt("snapshot size", &part, 0, [FILE_BYTES_MIN, token.bytes]));
+            return Err(SnapshotFault::TooSmall.error(&part, 0, [FILE_BYTES_MIN, token.bytes]));
         }
         let free = disk.free_bytes(dir).map_err(|cause| Error::io("stat", dir, cause))?;
         if free < token.bytes.saturating_add(limits.reserve_bytes) {
@@ -123,7 +124,7 @@ impl SnapshotSpool {
     pub fn finish(self) -> Result<(SnapshotToken, SnapshotLabel)> {
         if !self.is_complete() {
             let lengths = [self.token.bytes, self.received];
-            return Err(corrupt("snapshot size", &self.part, 0, lengths));
+            return Err(SnapshotFault::OtherSize.error(&self.part, 0, lengths));
         }
         self.file.sync_data().map_err(|cause| Error::io("sync", &self.part, cause))?;
         verify(&*self.disk, &self.part, &self.token, ReadFrom::Cache)?;

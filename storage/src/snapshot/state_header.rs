@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::ids::{Index, Timestamp};
+use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::layout::{corrupt, u32_at, u64_at};
 
 /// First bytes of a state header; any version of it.
@@ -69,7 +70,8 @@ impl StateHeader {
             found => return Err(Error::NewerFormat { file: path.to_path_buf(), found, supported: VERSION }),
         };
         if !fits {
-            return Err(corrupt("state header length", path, offset + 6, [expected, body].map(u64::from)));
+            let lengths = [expected, body].map(u64::from);
+            return Err(SnapshotFault::InvalidLength.error(path, offset + 6, lengths));
         }
         Ok(PREFIX_BYTES + usize::from(body) + CRC_BYTES)
     }

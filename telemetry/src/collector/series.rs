@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Key, Label};
 use super::sources::{COUNTERS, GAUGES, GaugeSource, Reading, Summary};
 use crate::SharedRecorder;
 use crate::names::{self, METADATA, Metric};
-use crate::stats::{ColdStarts, GroupState};
+use crate::stats::{ColdStarts, GroupState, QuarantineReason};
 
 /// A recorder, and the node whose label goes on everything.
 pub(super) struct Target {
@@ -92,6 +92,7 @@ pub(super) struct NodeSeries {
     /// By position in [`COUNTERS`].
     totals: Vec<(usize, Counter)>,
     states: [Gauge; GroupState::ALL.len()],
+    quarantined: [Gauge; QuarantineReason::ALL.len()],
     apply_lag_max: Gauge,
     pending_proposals: Gauge,
     log_bytes: Gauge,
@@ -109,6 +110,9 @@ impl NodeSeries {
             totals: totals.collect(),
             states: GroupState::ALL
                 .map(|state| target.gauge(&names::GROUPS, &[(names::STATE_LABEL, state.label())])),
+            quarantined: QuarantineReason::ALL.map(|reason| {
+                target.gauge(&names::QUARANTINED_GROUPS, &[(names::REASON_LABEL, reason.label())])
+            }),
             apply_lag_max: target.gauge(&names::APPLY_LAG_ENTRIES_MAX, &[]),
             pending_proposals: target.gauge(&names::PENDING_PROPOSALS, &[]),
             log_bytes: target.gauge(&names::LOG_BYTES, &[]),
@@ -123,6 +127,9 @@ impl NodeSeries {
             counter.absolute(totals.at(*at));
         }
         for (gauge, groups) in self.states.iter().zip(summary.states) {
+            gauge.set(groups as f64);
+        }
+        for (gauge, groups) in self.quarantined.iter().zip(summary.quarantined) {
             gauge.set(groups as f64);
         }
         self.apply_lag_max.set(summary.apply_lag_max as f64);

@@ -1,7 +1,7 @@
 //! Which number of the stats goes to which metric: tables.
 
 use crate::names::{self, Metric};
-use crate::stats::{GroupState, GroupStats, Outcome};
+use crate::stats::{GroupState, GroupStats, Outcome, QuarantineReason};
 
 /// A counter of a group, its metric for the node's total and its metric for the group.
 pub(super) struct CounterSource {
@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 25] = [
+pub(super) static COUNTERS: [CounterSource; 27] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -70,6 +70,8 @@ pub(super) static COUNTERS: [CounterSource; 25] = [
     },
     node_only(&names::LOG_BATCHES, |s| s.log.batches.get()),
     node_only(&names::LOG_TORN_BATCHES, |s| s.log.torn_batches.get()),
+    node_only(&names::LOG_REPAIRED_ENTRIES, |s| s.log.repaired_entries.get()),
+    node_only(&names::LOG_DROPPED_ENTRIES, |s| s.log.dropped_entries.get()),
     node_only(&names::APPLIED_BATCHES, |s| s.apply.batches.get()),
     node_only(&names::DUPLICATES_DROPPED, |s| s.apply.duplicates_dropped.get()),
     node_only(&names::VOLATILE_REPLAYED, |s| s.apply.volatile_replayed.get()),
@@ -134,6 +136,7 @@ impl Reading {
 #[derive(Default)]
 pub(super) struct Summary {
     pub(super) states: [u64; GroupState::ALL.len()],
+    pub(super) quarantined: [u64; QuarantineReason::ALL.len()],
     pub(super) apply_lag_max: u64,
     pub(super) pending_proposals: u64,
     pub(super) log_bytes: u64,
@@ -143,6 +146,9 @@ pub(super) struct Summary {
 impl Summary {
     pub(super) fn add(&mut self, stats: &GroupStats, is_shown: bool) {
         self.states[stats.state() as usize] += 1;
+        if let Some(reason) = stats.quarantine_reason() {
+            self.quarantined[reason as usize] += 1;
+        }
         self.apply_lag_max = self.apply_lag_max.max(stats.apply_lag());
         self.pending_proposals += stats.requests.pending_proposals.get();
         self.log_bytes += stats.log.bytes.get();

@@ -1,7 +1,8 @@
 //! The numbers of one group.
 
 use super::group_state::StateCell;
-use super::{ColdStarts, Count, GroupState, Level, OutcomeCounts};
+use super::quarantine::ReasonCell;
+use super::{ColdStarts, Count, GroupState, Level, OutcomeCounts, QuarantineReason};
 
 /// The numbers of one replica, touched by its actor, its log writer and its applier. Those three write to different
 /// parts, each on cache lines of its own, so that they do not slow each other down.
@@ -11,6 +12,7 @@ use super::{ColdStarts, Count, GroupState, Level, OutcomeCounts};
 #[derive(Debug, Default)]
 pub struct GroupStats {
     state: StateCell,
+    quarantined_for: ReasonCell,
     /// Written by the actor.
     pub raft: RaftStats,
     /// Written by the actor and by callers.
@@ -67,6 +69,10 @@ pub struct LogStats {
     pub batches: Count,
     /// Unproven last batches cut at a start.
     pub torn_batches: Count,
+    /// Unreadable entries that were fetched from other replicas.
+    pub repaired_entries: Count,
+    /// Unreadable entries, and what followed them, that were dropped because they cannot have been committed.
+    pub dropped_entries: Count,
     /// Bytes of log files on disk now.
     pub bytes: Level,
 }
@@ -112,6 +118,17 @@ impl GroupStats {
     /// Tells the state the replica is in from now on.
     pub fn set_state(&self, state: GroupState) {
         self.state.set(state);
+    }
+
+    /// Tells that the replica is quarantined, and why.
+    pub fn set_quarantined(&self, reason: QuarantineReason) {
+        self.quarantined_for.set(reason);
+        self.state.set(GroupState::Quarantined);
+    }
+
+    /// Why the replica is quarantined, if it is.
+    pub fn quarantine_reason(&self) -> Option<QuarantineReason> {
+        self.quarantined_for.get().filter(|_| self.is_quarantined())
     }
 
     /// Whether this replica leads.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{GroupState, GroupStats, Outcome};
+use super::{GroupState, GroupStats, Outcome, QuarantineReason};
 
 /// Everything [`GroupStats`] holds, read once, for the admin pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -10,6 +10,7 @@ use super::{GroupState, GroupStats, Outcome};
 pub struct GroupReport {
     pub group: u64,
     pub state: GroupState,
+    pub quarantine_reason: Option<QuarantineReason>,
     pub term: u64,
     pub leader: u64,
     pub commit: u64,
@@ -28,6 +29,8 @@ pub struct GroupReport {
     pub log_written_bytes: u64,
     pub log_batches: u64,
     pub log_torn_batches: u64,
+    pub repaired_entries: u64,
+    pub dropped_entries: u64,
     pub appended_entries: u64,
     pub applied_entries: u64,
     pub applied_batches: u64,
@@ -47,6 +50,7 @@ impl GroupStats {
         GroupReport {
             group,
             state: self.state(),
+            quarantine_reason: self.quarantine_reason(),
             term: self.raft.term.get(),
             leader: self.raft.leader.get(),
             commit: self.raft.commit.get(),
@@ -65,6 +69,8 @@ impl GroupStats {
             log_written_bytes: self.log.written_bytes.get(),
             log_batches: self.log.batches.get(),
             log_torn_batches: self.log.torn_batches.get(),
+            repaired_entries: self.log.repaired_entries.get(),
+            dropped_entries: self.log.dropped_entries.get(),
             appended_entries: self.log.appended_entries.get(),
             applied_entries: self.apply.entries.get(),
             applied_batches: self.apply.batches.get(),

@@ -22,12 +22,21 @@ pub enum GroupState {
     NoLeader,
     /// It is out of service until repaired.
     Quarantined,
+    /// Entries of its log are unreadable: it fetches them from other replicas, and takes no part meanwhile.
+    Repairing,
 }
 
 impl GroupState {
     /// Every state, in the order of the enum.
-    pub const ALL: [Self; 6] =
-        [Self::Opening, Self::Leader, Self::Follower, Self::Learner, Self::NoLeader, Self::Quarantined];
+    pub const ALL: [Self; 7] = [
+        Self::Opening,
+        Self::Leader,
+        Self::Follower,
+        Self::Learner,
+        Self::NoLeader,
+        Self::Quarantined,
+        Self::Repairing,
+    ];
 
     /// The value of the `state` label.
     pub const fn label(self) -> &'static str {
@@ -38,12 +47,13 @@ impl GroupState {
             Self::Learner => "learner",
             Self::NoLeader => "no_leader",
             Self::Quarantined => "quarantined",
+            Self::Repairing => "repairing",
         }
     }
 
     /// Whether somebody should look at it if it stays so.
     pub const fn is_unhealthy(self) -> bool {
-        matches!(self, Self::Opening | Self::NoLeader | Self::Quarantined)
+        matches!(self, Self::Opening | Self::NoLeader | Self::Quarantined | Self::Repairing)
     }
 }
 

@@ -12,6 +12,7 @@ mod group_report;
 mod group_state;
 mod node;
 mod outcome;
+mod quarantine;
 
 pub use self::cell::{Count, Level};
 pub use self::cold_start::{ColdStartOutcome, ColdStarts};
@@ -20,3 +21,4 @@ pub use self::group_report::GroupReport;
 pub use self::group_state::GroupState;
 pub use self::node::NodeStats;
 pub use self::outcome::{Outcome, OutcomeCounts};
+pub use self::quarantine::QuarantineReason;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::command::{self, Spec, TABLE};
 use super::reply::{self, Reply};
 use super::server::Frontend;
-use crate::backend::InfoSection;
+use crate::backend::{InfoSection, Routing};
 
 /// The Redis whose commands and texts are spoken, for clients that look at it.
 const REDIS_VERSION: &str = "7.0.0";
@@ -37,11 +37,19 @@ pub(super) fn info(args: &[Bytes], frontend: &Frontend) -> Reply {
     reply::text(out)
 }
 
+/// `redis_mode` as clients know it.
+fn mode(routing: Routing) -> &'static str {
+    match routing {
+        Routing::Proxy => "standalone",
+        Routing::Cluster => "cluster",
+    }
+}
+
 fn own_sections(frontend: &Frontend) -> Vec<InfoSection> {
     let stats = &frontend.stats;
     let server = vec![
         ("redis_version", REDIS_VERSION.to_owned()),
-        ("redis_mode", "standalone".to_owned()),
+        ("redis_mode", mode(frontend.routing).to_owned()),
         ("quorate_version", env!("CARGO_PKG_VERSION").to_owned()),
         ("process_id", std::process::id().to_string()),
         ("tcp_port", frontend.local_addr.port().to_string()),

@@ -11,8 +11,10 @@ pub mod limits;
 pub mod pipeline;
 pub mod reply;
 pub mod server;
+pub mod settings;
 pub mod splitter;
 
 pub use limits::Limits;
 pub use server::RespServer;
+pub use settings::Settings;
 pub use splitter::{ProtocolError, Request, Splitter};

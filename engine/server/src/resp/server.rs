@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -13,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::connection;
 use super::limits::Limits;
-use crate::backend::Backend;
+use super::settings::Settings;
+use crate::backend::{Backend, Routing};
 use crate::listen::{self, ListenError};
 
 /// Pause after a failed accept: out of file descriptors, it would fail again at once.
@@ -36,6 +38,9 @@ pub(super) struct Stats {
 pub(super) struct Frontend {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) limits: Limits,
+    pub(super) routing: Routing,
+    #[expect(dead_code, reason = "AUTH comes with the next change")]
+    pub(super) password: Option<SecretString>,
     pub(super) local_addr: SocketAddr,
     pub(super) stats: Stats,
     pub(super) budget: Budget,
@@ -57,11 +62,13 @@ impl RespServer {
     pub async fn bind(
         address: SocketAddr,
         backend: Arc<dyn Backend>,
-        limits: Limits,
+        settings: Settings,
     ) -> Result<Self, ListenError> {
         let (listener, local_addr) = listen::bind_loopback("RESP", address).await?;
+        let Settings { limits, routing, password } = settings;
         let budget = Budget::new(limits.buffered_bytes_max);
-        let frontend = Frontend { backend, limits, local_addr, stats: Stats::default(), budget };
+        let stats = Stats::default();
+        let frontend = Frontend { backend, limits, routing, password, local_addr, stats, budget };
         Ok(Self { listener, frontend: Arc::new(frontend) })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_server::{Backend, Limits, MemoryBackend, RespServer};
+use quorate_server::{Backend, Limits, MemoryBackend, RespServer, Routing, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -20,7 +20,11 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn start(backend: Arc<dyn Backend>, limits: Limits) -> Self {
-        let server = RespServer::bind("127.0.0.1:0".parse().unwrap(), backend, limits).await.unwrap();
+        Self::start_with(backend, Settings { limits, ..Settings::new(Routing::Proxy) }).await
+    }
+
+    pub(crate) async fn start_with(backend: Arc<dyn Backend>, settings: Settings) -> Self {
+        let server = RespServer::bind("127.0.0.1:0".parse().unwrap(), backend, settings).await.unwrap();
         let address = server.local_addr();
         let stop = CancellationToken::new();
         let task = tokio::spawn(server.serve(stop.clone()));

@@ -4,6 +4,7 @@ mod cluster;
 mod failures;
 mod machine;
 mod node;
+mod quarantine;
 mod single;
 mod starts;
 mod threads;

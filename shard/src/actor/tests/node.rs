@@ -25,7 +25,7 @@ use quorate_transport::{RaftMessage, RequestError, RequestKind};
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    SNAPSHOT_CHUNK, StartError, StartSpec, StateMachineFactory, create_group, start_group,
+    StartError, StartSpec, StateMachineFactory, create_group, group_of_request, start_group,
 };
 use crate::error::{Error, Result};
 
@@ -43,6 +43,7 @@ pub(super) struct Network(Arc<Mutex<Links>>);
 struct Links {
     handles: BTreeMap<NodeId, GroupHandle>,
     cut: BTreeSet<NodeId>,
+    refuses_requests: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,11 @@ impl Network {
 
     pub(super) fn heal(&self, node: u64) {
         self.0.lock().cut.remove(&NodeId(node));
+    }
+
+    /// Messages pass, requests do not.
+    pub(super) fn refuse_requests(&self) {
+        self.0.lock().refuses_requests = true;
     }
 
     /// The way out of `node`.
@@ -87,11 +93,13 @@ impl Outbound for Port {
         body: Bytes,
         _deadline: Duration,
     ) -> BoxFuture<'static, std::result::Result<Bytes, RequestError>> {
-        assert_eq!(kind, SNAPSHOT_CHUNK);
-        let handle = self.network.handle(self.node, node);
+        assert_eq!(group_of_request(kind, &body), Some(GROUP));
+        let from = self.node;
+        let is_refused = self.network.0.lock().refuses_requests;
+        let handle = self.network.handle(from, node).filter(|_| !is_refused);
         Box::pin(async move {
             match handle {
-                Some(handle) => Ok(handle.receive_snapshot(body).await),
+                Some(handle) => Ok(handle.serve_group(from, kind, body).await),
                 None => Err(RequestError::Unreachable(node)),
             }
         })

@@ -9,7 +9,9 @@ use quorate_telemetry::rng::SeededRng;
 use crate::disk::{CrashMode, Disk, OpenMode, SimDisk};
 use crate::error::Error;
 use crate::ids::Index;
-use crate::kv::{Condition, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, ScanRange};
+use crate::kv::{
+    Condition, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, OpResult, ScanRange,
+};
 use crate::snapshot::SnapshotSource;
 use crate::state::conformance::{GROUP_UID, record_at};
 use crate::state::{AppliedIndexReader, AppliedRecord, Command, StateDigest, StateMachine};
@@ -47,7 +49,7 @@ fn write(ops: Vec<Op>) -> KvCommand {
 }
 
 fn applied(existed: &[bool]) -> KvOutcome {
-    KvOutcome::Applied { existed: existed.to_vec() }
+    KvOutcome::Applied { results: existed.iter().map(|&existed| OpResult::done(existed)).collect() }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::disk::{Disk, OpenMode};
 use crate::entry::ConfState;
 use crate::error::Error;
 use crate::ids::{GroupUid, Index, ReplicaId};
-use crate::snapshot::{ReadFrom, SnapshotSink, SnapshotToken, read_label, read_token};
+use crate::snapshot::{ReadFrom, SnapshotFault, SnapshotSink, SnapshotToken, read_label, read_token};
 use crate::state::StateDigest;
 use quorate_telemetry::rng::SeededRng;
 
@@ -79,14 +79,16 @@ fn verification_names_its_step() {
     let disk = disk();
     let dir = dir_on(&disk);
     let token = publish(&dir, 2, &records(3, 20)).unwrap();
-    let step = |token: SnapshotToken| match dir.verify(&token, ReadFrom::Cache) {
-        Err(Error::Corrupt { what, .. }) => what,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(step(SnapshotToken { bytes: token.bytes + 1, ..token }), "snapshot size");
-    assert_eq!(step(SnapshotToken { crc: !token.crc, ..token }), "snapshot footer");
+    let step =
+        |token: SnapshotToken| SnapshotFault::of(&dir.verify(&token, ReadFrom::Cache).unwrap_err()).unwrap();
+    assert_eq!(step(SnapshotToken { bytes: token.bytes + 1, ..token }), SnapshotFault::OtherSize);
+    assert_eq!(step(SnapshotToken { crc: !token.crc, ..token }), SnapshotFault::TokenCrc);
     disk.flip(&dir.path_of(token.id), 40, 1).unwrap();
-    assert_eq!(step(token), "snapshot file");
+    assert_eq!(step(token), SnapshotFault::FileCrc);
+    // Each step before the next: with everything wrong, the size is told first and the checksum last.
+    assert_eq!(step(SnapshotToken { crc: !token.crc, ..token }), SnapshotFault::TokenCrc);
+    disk.truncate(&dir.path_of(token.id), 100).unwrap();
+    assert_eq!(step(SnapshotToken { bytes: 100, ..token }), SnapshotFault::TooSmall);
 }
 
 #[test]

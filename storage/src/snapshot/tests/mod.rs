@@ -2,7 +2,9 @@
 
 mod crash;
 mod files;
+mod fixtures;
 mod format;
+mod hashing;
 mod spool;
 
 use std::path::PathBuf;

@@ -1,33 +1,19 @@
-//! The command line of `quorate`, and what happens around a command: logging, runtime, exit code.
+//! `quorate dev`: a whole cluster in this process.
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
+use super::block_on;
 use crate::dev::{self, Cluster, DataDir};
 use crate::exit::StartError;
 use crate::options::{DevOptions, Store};
-use crate::{exit, logging, signals};
-
-/// Embeddable multi-raft storage engine.
-#[derive(Debug, Parser)]
-#[command(name = "quorate", version, about)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs a whole cluster in this process, for development.
-    Dev(DevArgs),
-}
+use crate::signals;
 
 /// Options of `quorate dev`. Node i, from 0, takes port + i of each listener, all on 127.0.0.1.
 #[derive(Debug, Args)]
-struct DevArgs {
+pub(super) struct DevArgs {
     /// Nodes, 1 to 9.
     #[arg(long, default_value_t = 3)]
     nodes: u16,
@@ -55,6 +41,30 @@ struct DevArgs {
 }
 
 impl DevArgs {
+    /// Runs the cluster until a signal.
+    pub(super) fn run(self, cluster: &dyn Cluster) -> Result<(), StartError> {
+        let data = match self.data.clone() {
+            Some(path) => DataDir::Kept(path),
+            None => DataDir::temporary()?,
+        };
+        if let DataDir::Temporary(path) = &data {
+            let path = path.display();
+            let _ = writeln!(
+                std::io::stderr(),
+                "quorate: {path} is removed at a clean stop; --data DIR keeps the data"
+            );
+        }
+        let options = self.options(data.path().to_path_buf());
+        let result = block_on(async {
+            let signals = signals::listen()?;
+            dev::run(options, cluster, signals, &mut std::io::stdout()).await
+        });
+        if result.is_ok() {
+            data.remove_temporary();
+        }
+        result
+    }
+
     fn options(self, data: PathBuf) -> DevOptions {
         DevOptions {
             nodes: self.nodes,
@@ -69,65 +79,16 @@ impl DevArgs {
     }
 }
 
-/// Runs the command given on the command line over `cluster`; the whole of `main`.
-///
-/// Output for scripts goes to standard output, logs and errors to standard error. Exit codes: see [`exit`].
-pub fn main(cluster: &dyn Cluster) -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, as successes.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 });
-        }
-    };
-    logging::install();
-    match run(cli, cluster) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "quorate: {error}");
-            ExitCode::from(&error)
-        }
-    }
-}
-
-fn run(cli: Cli, cluster: &dyn Cluster) -> Result<(), StartError> {
-    let Command::Dev(args) = cli.command;
-    let data = match args.data.clone() {
-        Some(path) => DataDir::Kept(path),
-        None => DataDir::temporary()?,
-    };
-    if let DataDir::Temporary(path) = &data {
-        let path = path.display();
-        let _ = writeln!(
-            std::io::stderr(),
-            "quorate: {path} is removed at a clean stop; --data DIR keeps the data"
-        );
-    }
-    let options = args.options(data.path().to_path_buf());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::Io { action: "start the runtime", source })?;
-    let result = runtime.block_on(async {
-        let signals = signals::listen()?;
-        dev::run(options, cluster, signals, &mut std::io::stdout()).await
-    });
-    // Whatever still runs after a timeout or a second signal is left behind.
-    runtime.shutdown_background();
-    if result.is_ok() {
-        data.remove_temporary();
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Cli, Command};
     use super::*;
 
     fn parse(args: &[&str]) -> Result<DevOptions, clap::Error> {
         let args = ["quorate", "dev"].iter().chain(args);
-        let Command::Dev(dev) = Cli::try_parse_from(args)?.command;
+        let Cli { command: Command::Dev(dev) } = Cli::try_parse_from(args)?;
         let data = dev.data.clone().unwrap_or_default();
         Ok(dev.options(data))
     }
