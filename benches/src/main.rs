@@ -3,6 +3,7 @@
 mod cluster;
 mod kv;
 mod machine;
+mod resp;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ struct Cli {
 enum Bench {
     /// Replicated key-value writes, then linearizable reads, by clients on the embedding API.
     Kv(kv::Options),
+    /// SET and GET through the Redis frontend of a cluster, against one Redis server that syncs every write.
+    Resp(resp::Options),
 }
 
 /// Why a benchmark could not be run.
@@ -32,6 +35,8 @@ enum Error {
     Engine(#[from] quorate::Error),
     #[error("{what}: {source}")]
     Io { what: &'static str, source: std::io::Error },
+    #[error("{0}")]
+    Load(String),
     #[error("the report could not be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.bench {
         Bench::Kv(options) => kv::run(options),
+        Bench::Resp(options) => resp::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

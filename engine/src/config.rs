@@ -49,15 +49,87 @@ pub struct RaftConfig {
     pub election_ticks: u32,
 }
 
-/// When a group publishes a snapshot.
+impl RaftConfig {
+    /// The longest an election timeout is drawn.
+    pub fn election_timeout_max(&self) -> Duration {
+        self.tick.saturating_mul(self.election_ticks.saturating_mul(2))
+    }
+}
+
+/// When groups publish snapshots, what is kept of them and of the log, and how fast they travel.
 #[derive(Clone, Debug)]
 pub struct SnapshotConfig {
-    /// Bytes of log since the last one, at least. Default 16 MiB.
+    /// A snapshot is due when the log behind the last one takes more bytes than this, or than half the newest
+    /// snapshot, whichever is more. Default 16 MiB; 4 KiB to 1 TiB.
     pub log_bytes_min: u64,
-    /// Entries since the last one; overrides the bytes. For tests. Default: none.
+    /// Also due after this time, if data has changed. Default 24 h; 1 s to 1 year.
+    pub age_max: Duration,
+    /// Also due after this many entries. For tests. Default: none; at least 1.
     pub entries: Option<u64>,
     /// Entries that stay in the log behind a snapshot, so that a short lag needs none. Default 4,096.
     pub trailing_entries: u64,
+    /// Bytes of log that stay behind a snapshot for `trailing_entries` and for slow followers, at most. Default
+    /// 64 MiB.
+    pub trailing_bytes: u64,
+    /// A follower that was not heard of for this long no longer holds the log. Default 60 s; up to 1 day.
+    pub follower_grace: Duration,
+    /// Snapshots kept, as far as they take no more than three times the newest. Default 3; 2 or 3.
+    pub kept: usize,
+    /// Bytes of snapshots that this node sends, or reads back to verify them, in a second. Default 64 MiB; 1 KiB to
+    /// 16 GiB.
+    pub bytes_per_second: u64,
+    /// Snapshots that this node writes at one time. Default 2; 1 to 64.
+    pub publishing_max: usize,
+    /// Snapshots that this node sends, and apart from them receives, at one time. Default 2; 1 to 64.
+    pub transfers_max: usize,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self {
+            log_bytes_min: 16 << 20,
+            age_max: Duration::from_secs(24 * 3_600),
+            entries: None,
+            trailing_entries: 4_096,
+            trailing_bytes: 64 << 20,
+            follower_grace: Duration::from_secs(60),
+            kept: 3,
+            bytes_per_second: 64 << 20,
+            publishing_max: 2,
+            transfers_max: 2,
+        }
+    }
+}
+
+impl SnapshotConfig {
+    fn check(&self) -> Result<(), Error> {
+        let checks = [
+            (
+                "snapshots.log_bytes_min",
+                (4 << 10..=1 << 40).contains(&self.log_bytes_min),
+                "must be 4 KiB to 1 TiB",
+            ),
+            (
+                "snapshots.age_max",
+                (1..=366 * 86_400).contains(&self.age_max.as_secs()),
+                "must be 1 s to 1 year",
+            ),
+            ("snapshots.entries", self.entries != Some(0), "must be at least 1"),
+            ("snapshots.follower_grace", self.follower_grace.as_secs() <= 86_400, "must be at most 1 day"),
+            ("snapshots.kept", (2..=3).contains(&self.kept), "must be 2 or 3"),
+            (
+                "snapshots.bytes_per_second",
+                (1 << 10..=16 << 30).contains(&self.bytes_per_second),
+                "must be 1 KiB to 16 GiB",
+            ),
+            ("snapshots.publishing_max", (1..=64).contains(&self.publishing_max), "must be 1 to 64"),
+            ("snapshots.transfers_max", (1..=64).contains(&self.transfers_max), "must be 1 to 64"),
+        ];
+        match checks.into_iter().find(|(_, is_within, _)| !is_within) {
+            Some((field, _, why)) => Err(Error::Config { field, why }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The room that is kept on the data directory's disk.
@@ -104,6 +176,9 @@ pub struct Config {
     pub ready_timeout: Duration,
     /// How long an operation without a deadline of its own may take. Default 5 s.
     pub deadline: Duration,
+    /// How long such an operation looks for a leader, before it ends without effect. Default: none, it looks until
+    /// its deadline. An operation that was handed to a leader keeps its deadline.
+    pub leader_wait: Option<Duration>,
 }
 
 impl Config {
@@ -117,7 +192,7 @@ impl Config {
             bootstrap: Bootstrap { nodes: Vec::new(), ranges: vec![KeyRange::all()], replication: 3 },
             store: StoreKind::Lsm,
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
-            snapshots: SnapshotConfig { log_bytes_min: 16 << 20, entries: None, trailing_entries: 4_096 },
+            snapshots: SnapshotConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
             log_writers: 4,
             appliers: 2,
@@ -125,6 +200,7 @@ impl Config {
             cache_bytes: 32 << 20,
             ready_timeout: Duration::from_secs(30),
             deadline: Duration::from_secs(5),
+            leader_wait: None,
         }
     }
 
@@ -149,6 +225,7 @@ impl Config {
         if self.bootstrap.ranges.is_empty() || self.bootstrap.replication == 0 {
             return refuse("bootstrap", "a cluster starts with at least one group of one replica");
         }
+        self.snapshots.check()?;
         self.check_nodes()
     }
 

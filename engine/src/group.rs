@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_shard::actor::{GroupStatus, ReadLevel};
-use quorate_shard::router::Target;
-use quorate_shard::rpc::{Call, Reply};
-use quorate_storage::{EntryId, GroupDescriptor, GroupId, NodeId, ReplicaId};
+use quorate_shard::router::{Limits, Target};
+use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
+use quorate_storage::kv::KeysPage;
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId};
 use quorate_telemetry::stats::GroupReport;
 
 use crate::error::{Error, Result};
@@ -46,12 +47,18 @@ impl Group {
         self.core.registry.get(self.id).map(|handle| handle.status())
     }
 
+    /// Whether this node runs a replica of it.
+    pub fn has_replica(&self) -> bool {
+        self.core.registry.get(self.id).is_some()
+    }
+
     /// What the replica on this node has counted, if there is one.
     pub fn local_report(&self) -> Option<GroupReport> {
         self.core.collector.report_group(self.id.get())
     }
 
-    /// The node that leads it, as far as this node knows.
+    /// The node that leads it, as far as this node knows; `None` during an election. Needs no replica here: leaders
+    /// announce themselves.
     pub fn leader(&self) -> Option<NodeId> {
         self.core.router.leader_of(self.id)
     }
@@ -72,6 +79,31 @@ impl Group {
     pub async fn query(&self, query: impl Into<Bytes>, level: ReadLevel) -> Result<Bytes> {
         match self.call(Call::Query { level, body: query.into() }).await? {
             Reply::Answer(answer) => Ok(answer),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// How many keys it holds. Does not read them.
+    ///
+    /// # Errors
+    /// [`Error::is_retryable`] tells whether to try again.
+    pub async fn count(&self, level: ReadLevel) -> Result<u64> {
+        match self.call(Call::Count { level }).await? {
+            Reply::Count(count) => Ok(count),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Up to `limit` of its keys from `range.start` on, in order and without their values. A page also ends after
+    /// 12 MiB of keys; its `next` says where to go on.
+    ///
+    /// # Errors
+    /// As [`Group::count`]; [`quorate_shard::Error::StaleRange`] if the group does not serve all of `range`.
+    pub async fn keys(&self, range: KeyRange, limit: usize, level: ReadLevel) -> Result<KeysPage> {
+        let scan =
+            Scan { start: range.start, end: range.end, reverse: false, limit, bytes_max: READ_BYTES_MAX };
+        match self.call(Call::Keys { level, scan }).await? {
+            Reply::Keys(page) => Ok(page),
             _ => Err(unexpected()),
         }
     }
@@ -106,7 +138,8 @@ impl Group {
 
     async fn call(&self, call: Call) -> Result<Reply> {
         self.core.check_running()?;
-        Ok(self.core.router.call(Target::Group(self.id), call, self.timeout()).await?)
+        let limits = Limits { timeout: self.timeout(), leaderless_max: self.core.config.leader_wait };
+        Ok(self.core.router.call_within(Target::Group(self.id), call, limits).await?)
     }
 
     fn timeout(&self) -> Duration {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use quorate_shard::actor::ReadLevel;
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog};
-use quorate_shard::router::{Router, Target};
+use quorate_shard::router::{Limits, Router, Target};
 use quorate_shard::rpc::{Call, Reply, Scan};
 use quorate_storage::GroupId;
 use quorate_storage::kv::{KeyValue, KvCommand, KvOutcome};
@@ -40,12 +40,19 @@ pub struct ScanOptions {
 pub(crate) struct Kv {
     pub(crate) router: Router,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How long a call looks for a leader; `None`: until its own end.
+    pub(crate) leader_wait: Option<Duration>,
 }
 
 impl Kv {
+    async fn call(&self, target: Target, call: Call, timeout: Duration) -> quorate_shard::Result<Reply> {
+        let limits = Limits { timeout, leaderless_max: self.leader_wait };
+        self.router.call_within(target, call, limits).await
+    }
+
     pub(crate) async fn get(&self, key: Bytes, level: ReadLevel, timeout: Duration) -> Result<Option<Bytes>> {
         let call = Call::Get { level, keys: vec![key.clone()] };
-        match self.router.call(Target::Key(key), call, timeout).await? {
+        match self.call(Target::Key(key), call, timeout).await? {
             Reply::Values(mut values) if values.len() == 1 => Ok(values.remove(0)),
             _ => Err(unexpected_reply()),
         }
@@ -54,7 +61,7 @@ impl Kv {
     /// The newest version of the catalog; `None` before the first.
     pub(crate) async fn catalog_version(&self, timeout: Duration) -> Result<Option<u64>> {
         let call = Call::Get { level: ReadLevel::Linearizable, keys: vec![Catalog::version_key()] };
-        match self.router.call(Target::Group(CATALOG_GROUP), call, timeout).await? {
+        match self.call(Target::Group(CATALOG_GROUP), call, timeout).await? {
             Reply::Values(values) => match values.as_slice() {
                 [Some(version)] => Ok(Some(Catalog::decode_version(version)?)),
                 [None] => Ok(None),
@@ -74,7 +81,7 @@ impl Kv {
         self.fan_out(keys.iter(), |places| async move {
             let wanted: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
             let target = Target::Keys(wanted.clone().into());
-            match self.router.call(target, Call::Get { level, keys: wanted }, timeout).await? {
+            match self.call(target, Call::Get { level, keys: wanted }, timeout).await? {
                 Reply::Values(values) => Ok(values),
                 _ => Err(unexpected_reply()),
             }
@@ -132,7 +139,7 @@ impl Kv {
         timeout: Duration,
     ) -> Result<Written> {
         let body = command.encode().map_err(quorate_shard::Error::Invalid)?;
-        match self.router.call(target, Call::Propose(body), timeout).await? {
+        match self.call(target, Call::Propose(body), timeout).await? {
             Reply::Applied { id, output } => {
                 let outcome = KvOutcome::decode(&output).map_err(Error::UnreadableOutcome)?;
                 Ok(Written { id, outcome })
@@ -189,7 +196,7 @@ impl Kv {
                 limit: limit - pairs.len(),
                 bytes_max: SCAN_PAGE_BYTES_MAX,
             };
-            let reply = self.router.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
+            let reply = self.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
             let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
             // However short a page is: the pair behind it may just have been too long for it. Only an empty one is
             // the end.

@@ -37,13 +37,14 @@ pub use quorate_shard::actor::{
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
-pub use quorate_storage::kv::{KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
+pub use quorate_storage::kv::{KeysPage, KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
 pub use quorate_storage::{EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
+pub use quorate_transport::Error as TransportError;
 
 pub use builder::{Builder, open_with_seams};
 pub use config::Config;
 pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
-pub use node::{GroupReadiness, Node, Readiness};
+pub use node::{GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
 pub use seams::Seams;

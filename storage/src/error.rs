@@ -82,6 +82,17 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The disk has no room for a file. Nothing was begun; try again once there is.
+    #[error("no room for {path}: it takes {needed_bytes} bytes, {free_bytes} are free", path = path.display())]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that must be free for it, the reserve included.
+        needed_bytes: u64,
+        /// Bytes that are.
+        free_bytes: u64,
+    },
+
     /// Something that must be there is not.
     #[error("{path} is missing", path = path.display())]
     Missing {

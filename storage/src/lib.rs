@@ -15,6 +15,7 @@ pub mod identity;
 pub mod ids;
 pub mod kv;
 pub mod log;
+pub mod offline;
 pub mod payload;
 pub mod snapshot;
 pub mod state;

@@ -1,4 +1,5 @@
 //! What the end-to-end, simulation and chaos tests share.
 
+pub mod power_cut;
 pub mod process;
 pub mod sim;

@@ -1,4 +1,6 @@
-//! The admin pages: health, readiness, metrics and groups over HTTP, on loopback only.
+//! The admin pages: health, readiness, metrics, groups and settings over HTTP.
+//!
+//! With a token set every page but `/healthz` asks for it, as `Authorization: Bearer <token>`.
 //!
 //! | path | answer |
 //! |---|---|
@@ -6,23 +8,30 @@
 //! | `/readyz` | 200 while this node should be given requests, else 503; every check with `?verbose` |
 //! | `/metrics` | Prometheus text |
 //! | `/groups`, `/groups/{id}` | JSON |
+//! | `/config` | the settings in force as TOML, secrets redacted; 404 where there is no configuration |
+//! | `/log-level` | `PUT` a level or directives such as `info,quorate_shard=debug`: what is logged from now on |
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, Check};
-use crate::listen::{self, ListenError};
+use crate::listen::{self, ListenError, Protection};
+use crate::logging;
 
 /// Pages rendered at the same time: ten thousand groups take a second of one core.
 const RENDERS_MAX: usize = 2;
@@ -30,23 +39,48 @@ const RENDERS_MAX: usize = 2;
 /// The text format of Prometheus.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The scheme of the header `Authorization`, with the space behind it.
+const BEARER: &[u8] = b"Bearer ";
+
+/// Longest request body in bytes.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// How the pages are served. `Default` is for loopback: no token, no configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Asked for by every page but `/healthz`.
+    pub token: Option<SecretString>,
+    /// Consent that other machines talk to it, and tell the token, in plaintext. Without it, and without a token,
+    /// only loopback addresses are taken.
+    pub plaintext: bool,
+    /// What `/config` shows, redacted.
+    pub config: Option<Arc<str>>,
+}
+
 /// A bound listener that does not answer yet.
 #[derive(Debug)]
 pub struct AdminServer {
     listener: TcpListener,
     local_addr: SocketAddr,
     backend: Arc<dyn Backend>,
+    settings: Settings,
 }
 
 impl AdminServer {
     /// Binds `address`; port 0 takes any free port.
     ///
     /// # Errors
-    /// [`ListenError::NotLoopback`] for an address other machines can reach. [`ListenError::Bind`] when the
-    /// system refuses.
-    pub async fn bind(address: SocketAddr, backend: Arc<dyn Backend>) -> Result<Self, ListenError> {
-        let (listener, local_addr) = listen::bind_loopback("admin", address).await?;
-        Ok(Self { listener, local_addr, backend })
+    /// [`ListenError::NotLoopback`] for an address other machines can reach, without a token or without consent to
+    /// plaintext. [`ListenError::Bind`] when the system refuses.
+    pub async fn bind(
+        address: SocketAddr,
+        backend: Arc<dyn Backend>,
+        settings: Settings,
+    ) -> Result<Self, ListenError> {
+        let protection =
+            Protection { has_secret: settings.token.is_some(), allows_plaintext: settings.plaintext };
+        let (listener, local_addr) = listen::bind("admin", address, protection).await?;
+        Ok(Self { listener, local_addr, backend, settings })
     }
 
     /// Where the pages are.
@@ -60,14 +94,16 @@ impl AdminServer {
     /// # Errors
     /// The listener failed.
     pub async fn serve(self, stopping: CancellationToken, stop: CancellationToken) -> std::io::Result<()> {
-        let pages = Pages { backend: self.backend, stopping, renders: Arc::new(Semaphore::new(RENDERS_MAX)) };
-        axum::serve(self.listener, router(pages)).with_graceful_shutdown(stop.cancelled_owned()).await
+        let Self { listener, backend, settings, .. } = self;
+        let pages = Pages { backend, settings, stopping, renders: Arc::new(Semaphore::new(RENDERS_MAX)) };
+        axum::serve(listener, router(pages)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
 
 #[derive(Clone)]
 struct Pages {
     backend: Arc<dyn Backend>,
+    settings: Settings,
     stopping: CancellationToken,
     renders: Arc<Semaphore>,
 }
@@ -100,7 +136,43 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(metrics))
         .route("/groups", get(groups))
         .route("/groups/{id}", get(group))
+        .route("/config", get(config))
+        .route("/log-level", put(log_level))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Outside of all routes: a page that is added is asked for the token too.
+        .layer(middleware::from_fn_with_state(pages.clone(), authorize))
         .with_state(pages)
+}
+
+/// Lets a request pass that knows the token, or asks for `/healthz`.
+async fn authorize(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let Some(token) = &pages.settings.token else { return next.run(request).await };
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let given = given.and_then(|value| value.split_at_checked(BEARER.len()));
+    let is_known = given.is_some_and(|(scheme, given)| {
+        scheme.eq_ignore_ascii_case(BEARER) && bool::from(given.ct_eq(token.expose_secret().as_bytes()))
+    });
+    if is_known || request.uri().path() == "/healthz" {
+        return next.run(request).await;
+    }
+    let error = Json(json!({ "error": "this page asks for a token: Authorization: Bearer <token>" }));
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], error).into_response()
+}
+
+async fn config(State(pages): State<Pages>) -> Response {
+    let missing = || (StatusCode::NOT_FOUND, Json(json!({ "error": "this node was not set up by a file" })));
+    match pages.settings.config {
+        Some(config) => ([(header::CONTENT_TYPE, "application/toml")], config.to_string()).into_response(),
+        None => missing().into_response(),
+    }
+}
+
+async fn log_level(directives: Bytes) -> Response {
+    let text = String::from_utf8_lossy(&directives);
+    match logging::set_level(text.trim()) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
+    }
 }
 
 async fn healthz(State(pages): State<Pages>) -> Result<Response, StatusCode> {

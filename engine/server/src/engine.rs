@@ -1,13 +1,17 @@
 //! The engine behind the frontends: one [`Backend`] per node, and the cluster of `quorate dev`.
 
+mod admission;
 mod cluster;
 mod errors;
+mod keys;
 mod pages;
+mod slots;
 mod write;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use quorate::{Node, ReadLevel};
 use quorate_telemetry::exporter::Exporter;
 
@@ -15,19 +19,61 @@ use crate::backend::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, Write, Written,
 };
 
+use admission::Admission;
 pub use cluster::EngineCluster;
+use slots::TopologyCache;
 
 /// One node of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineBackend {
     node: Node,
     exporter: Arc<Exporter>,
+    topology: Arc<TopologyCache>,
 }
 
 impl EngineBackend {
     /// Serves `node`, whose metrics go to `exporter`.
     pub fn new(node: Node, exporter: Arc<Exporter>) -> Self {
-        Self { node, exporter }
+        Self { node, exporter, topology: Arc::default() }
+    }
+
+    /// The values of `keys`, each from where `access` says.
+    async fn values(&self, keys: &[Bytes], access: Access) -> Vec<Result<Option<Bytes>, BackendError>> {
+        let mut admission = Admission::new(&self.node, access);
+        if let [key] = keys {
+            let value = match admission.admit(key).await {
+                Ok(level) => self.node.get(key.clone(), level).await.map_err(errors::of_read),
+                Err(refused) => Err(refused),
+            };
+            return vec![value];
+        }
+        if admission.serves_all(keys.iter()) {
+            let values = self.node.get_each(keys, ReadLevel::Linearizable).await;
+            return values.into_iter().map(|value| value.map_err(errors::of_read)).collect();
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        let mut parts: Vec<(ReadLevel, Vec<usize>)> = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            // Stands for the value until it is read.
+            values.push(Err(BackendError::NoLeader));
+            match admission.admit(key).await {
+                Err(refused) => values[at] = Err(refused),
+                Ok(level) => match parts.iter_mut().find(|(of, _)| *of == level) {
+                    Some((_, places)) => places.push(at),
+                    None => parts.push((level, vec![at])),
+                },
+            }
+        }
+        let read = parts.into_iter().map(|(level, places)| async move {
+            let part: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
+            (places, self.node.get_each(&part, level).await)
+        });
+        for (places, part) in join_all(read).await {
+            for (at, value) in places.into_iter().zip(part) {
+                values[at] = value.map_err(errors::of_read);
+            }
+        }
+        values
     }
 }
 
@@ -36,11 +82,11 @@ impl Backend for EngineBackend {
         &self,
         keys: Vec<Bytes>,
         value_bytes_max: usize,
-        _access: Access,
+        access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
         Box::pin(async move {
             let mut left = value_bytes_max;
-            let fits = |value: Option<Bytes>| {
+            let mut fits = |value: Option<Bytes>| {
                 let bytes = value.as_ref().map_or(0, Bytes::len);
                 let Some(rest) = left.checked_sub(bytes) else {
                     return Err(BackendError::ReplyTooLarge { bytes_max: value_bytes_max });
@@ -48,52 +94,48 @@ impl Backend for EngineBackend {
                 left = rest;
                 Ok(value)
             };
-            if let [key] = keys.as_slice() {
-                let value = self.node.get(key.clone(), ReadLevel::Linearizable).await;
-                return vec![value.map_err(errors::of_read).and_then(fits)];
+            let mut values = self.values(&keys, access).await;
+            for value in &mut values {
+                if let Ok(found) = value {
+                    *value = fits(found.take());
+                }
             }
-            let values = self.node.get_each(&keys, ReadLevel::Linearizable).await;
-            let mut fits = fits;
-            values.into_iter().map(|value| value.map_err(errors::of_read).and_then(&mut fits)).collect()
+            values
         })
     }
 
     fn lengths(
         &self,
         keys: Vec<Bytes>,
-        _access: Access,
+        access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<usize>, BackendError>>> {
         Box::pin(async move {
-            let values = self.node.get_each(&keys, ReadLevel::Linearizable).await;
+            let values = self.values(&keys, access).await;
             let length = |value: Option<Bytes>| value.map(|value| value.len());
-            values.into_iter().map(|value| value.map(length).map_err(errors::of_read)).collect()
+            values.into_iter().map(|value| value.map(length)).collect()
         })
     }
 
-    fn write(
-        &self,
-        writes: Vec<Write>,
-        _access: Access,
-    ) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
-        Box::pin(write::write(&self.node, writes))
+    fn write(&self, writes: Vec<Write>, access: Access) -> BoxFuture<'_, Vec<Result<Written, BackendError>>> {
+        Box::pin(write::write(&self.node, writes, access))
     }
 
-    fn key_count(&self, _access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
-        Box::pin(std::future::ready(Err(BackendError::NoLeader)))
+    fn key_count(&self, access: Access) -> BoxFuture<'_, Result<u64, BackendError>> {
+        Box::pin(keys::count(&self.node, access))
     }
 
     fn keys(
         &self,
-        _start: Bytes,
-        _end: Bytes,
-        _limit: usize,
-        _access: Access,
+        start: Bytes,
+        end: Bytes,
+        limit: usize,
+        access: Access,
     ) -> BoxFuture<'_, Result<KeyPage, BackendError>> {
-        Box::pin(std::future::ready(Err(BackendError::NoLeader)))
+        Box::pin(keys::page(&self.node, (start, end), limit, access))
     }
 
     fn topology(&self) -> Arc<Topology> {
-        Arc::default()
+        self.topology.get(&self.node)
     }
 
     fn info(&self) -> Vec<InfoSection> {

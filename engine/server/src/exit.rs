@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::config::ConfigError;
 use crate::listen::ListenError;
 
 /// All is done.
@@ -40,6 +41,9 @@ pub enum StartError {
         /// The contradiction.
         source: Cause,
     },
+    /// The configuration of a node is refused.
+    #[error("the configuration is refused\n{0}")]
+    Settings(#[from] ConfigError),
     /// Another process has the data directory.
     #[error("{path} is in use by another process", path = path.display())]
     Locked {
@@ -96,7 +100,7 @@ impl StartError {
     /// What the process exits with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Option { .. } | Self::Config { .. } | Self::Listen(_) => CONFIG,
+            Self::Option { .. } | Self::Settings(_) | Self::Config { .. } | Self::Listen(_) => CONFIG,
             Self::Locked { .. } => LOCKED,
             Self::Corrupt { .. } => CORRUPT,
             Self::Reported { exit_code } => *exit_code,

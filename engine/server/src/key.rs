@@ -35,6 +35,31 @@ pub fn engine_key(key: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// The slot of an engine key, or of a bound of a range of them; what such a bound has less than two bytes counts as
+/// zeros.
+pub fn slot_of(engine_key: &[u8]) -> u16 {
+    let byte = |at| engine_key.get(at).copied().unwrap_or(0);
+    u16::from_be_bytes([byte(0), byte(1)])
+}
+
+/// The first engine key there could be of `slot`; of [`SLOTS`] the bound behind all of them.
+///
+/// # Panics
+/// If there is no such slot.
+pub fn slot_start(slot: u16) -> Bytes {
+    assert!(slot <= SLOTS, "slot {slot} does not exist");
+    Bytes::copy_from_slice(&slot.to_be_bytes())
+}
+
+/// The client's key of an engine key. Shares its memory.
+///
+/// # Panics
+/// If it is shorter than its slot: no engine key is.
+pub fn client_key(engine_key: &Bytes) -> Bytes {
+    assert!(engine_key.len() >= SLOT_BYTES, "an engine key begins with its slot");
+    engine_key.slice(SLOT_BYTES..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +100,8 @@ mod tests {
         for key in keys {
             let bytes = engine_key(key);
             assert_eq!(bytes[..2], slot_by_specification(key).to_be_bytes(), "{key:?}");
-            assert_eq!(&bytes[2..], key);
+            assert_eq!(client_key(&bytes), key);
+            assert!(slot_start(slot_of(&bytes)) <= bytes && bytes < slot_start(slot_of(&bytes) + 1));
         }
         assert_eq!(engine_key(b"foo")[..2], 12182u16.to_be_bytes());
     }

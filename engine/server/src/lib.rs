@@ -6,6 +6,8 @@
 pub mod admin;
 pub mod backend;
 pub mod cli;
+pub mod cluster;
+pub mod config;
 pub mod dev;
 pub mod engine;
 pub mod exit;
@@ -13,8 +15,10 @@ pub mod key;
 pub mod listen;
 mod logging;
 pub mod memory;
+pub mod node;
 pub mod options;
 pub mod resp;
+mod serve;
 pub mod signals;
 
 pub use admin::AdminServer;
@@ -23,10 +27,10 @@ pub use backend::{
     TopologyNode, When, Write, Written,
 };
 pub use cli::main;
-pub use dev::{Cluster, RunningCluster};
+pub use cluster::{Cluster, RunningCluster};
 pub use engine::{EngineBackend, EngineCluster};
 pub use exit::StartError;
 pub use listen::ListenError;
 pub use memory::MemoryBackend;
-pub use options::{DevOptions, Store};
+pub use options::{DevOptions, RoutingMode, Store};
 pub use resp::{Limits, RespServer, Settings};

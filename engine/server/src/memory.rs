@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::backend::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, When, Write, Written,
 };
-use crate::dev::{Cluster, ClusterNode, RunningCluster};
+use crate::cluster::{Cluster, ClusterNode, RunningCluster, Started};
+use crate::config::NodeSettings;
 use crate::exit::StartError;
 use crate::options::DevOptions;
 
@@ -188,13 +189,16 @@ struct RunningMemoryCluster {
 }
 
 impl Cluster for MemoryCluster {
-    fn start<'a>(
-        &'a self,
-        options: &'a DevOptions,
-    ) -> BoxFuture<'a, Result<Box<dyn RunningCluster>, StartError>> {
+    fn start<'a>(&'a self, options: &'a DevOptions) -> BoxFuture<'a, Started> {
         let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new());
         let node = |node| ClusterNode { backend: Arc::clone(&backend), peer_addr: options.peer_addr(node) };
         let nodes = (0..options.nodes).map(node).collect();
+        Box::pin(std::future::ready(Ok(Box::new(RunningMemoryCluster { nodes }) as Box<dyn RunningCluster>)))
+    }
+
+    fn start_node<'a>(&'a self, settings: &'a NodeSettings) -> BoxFuture<'a, Started> {
+        let peer_addr = settings.listen_peer().unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+        let nodes = vec![ClusterNode { backend: Arc::new(MemoryBackend::new()), peer_addr }];
         Box::pin(std::future::ready(Ok(Box::new(RunningMemoryCluster { nodes }) as Box<dyn RunningCluster>)))
     }
 }

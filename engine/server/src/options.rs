@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use quorate::StoreKind;
+
+use crate::backend::Routing;
 use crate::exit::StartError;
 
 /// Most nodes of a development cluster: they share one process.
@@ -23,6 +26,35 @@ pub enum Store {
     Memory,
 }
 
+impl Store {
+    /// In the engine's words.
+    pub(crate) fn kind(self) -> StoreKind {
+        match self {
+            Self::Lsm => StoreKind::Lsm,
+            Self::Sled => StoreKind::Sled,
+            Self::Memory => StoreKind::Memory,
+        }
+    }
+}
+
+/// What a Redis client gets for a key whose group is led by another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RoutingMode {
+    /// `MOVED`, with that node's address: for clients of Redis Cluster.
+    Cluster,
+    /// The answer itself, forwarded: for plain clients.
+    Proxy,
+}
+
+impl From<RoutingMode> for Routing {
+    fn from(mode: RoutingMode) -> Self {
+        match mode {
+            RoutingMode::Cluster => Self::Cluster,
+            RoutingMode::Proxy => Self::Proxy,
+        }
+    }
+}
+
 /// What `quorate dev` runs. Node *i*, from 0, takes port + *i* of each listener; port 0 takes any free ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevOptions {
@@ -40,6 +72,8 @@ pub struct DevOptions {
     pub peer_port: u16,
     /// Store of the state machines.
     pub store: Store,
+    /// What a client gets for a key that another node leads.
+    pub routing: RoutingMode,
     /// Entries applied between two snapshots; `None` for the engine's default.
     pub snapshot_entries: Option<u64>,
 }
@@ -114,6 +148,7 @@ mod tests {
             admin_port: 9180,
             peer_port: 7380,
             store: Store::Lsm,
+            routing: RoutingMode::Proxy,
             snapshot_entries: None,
         }
     }

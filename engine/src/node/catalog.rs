@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quorate_shard::actor::AppliedListener;
 use quorate_shard::catalog::{CATALOG_END, CATALOG_GROUP, CATALOG_START, Catalog, CatalogEdit};
-use quorate_shard::router::Target;
+use quorate_shard::router::{Changes, Signal, Target};
 use quorate_shard::rpc::{self, Reply, Request};
 use quorate_storage::Index;
 use quorate_storage::kv::{KeyValue, ScanRange};
@@ -28,6 +28,7 @@ const RECORDS_MAX: usize = 1 << 20;
 pub(crate) struct CatalogCopy {
     pub(crate) current: Arc<ArcSwap<Catalog>>,
     version: Arc<watch::Sender<Option<u64>>>,
+    changes: Arc<Signal>,
     /// Told when somebody found the copy to be old.
     pub(crate) stale: Arc<Notify>,
 }
@@ -37,6 +38,7 @@ impl CatalogCopy {
         Self {
             current: Arc::new(ArcSwap::from_pointee(unread)),
             version: Arc::new(watch::Sender::new(None)),
+            changes: Arc::default(),
             stale: Arc::new(Notify::new()),
         }
     }
@@ -45,10 +47,15 @@ impl CatalogCopy {
         self.current.load_full()
     }
 
+    /// Follows the installed versions, in an order that a seed decides.
+    pub(crate) fn changes(&self) -> Changes {
+        self.changes.follow()
+    }
+
     /// Takes a decoded catalog, unless it is older than what is there.
     pub(crate) fn install(&self, catalog: Catalog) {
         let version = catalog.version;
-        self.version.send_if_modified(|known| {
+        let is_news = self.version.send_if_modified(|known| {
             let newer = version > *known;
             if newer {
                 self.current.store(Arc::new(catalog));
@@ -56,6 +63,9 @@ impl CatalogCopy {
             }
             newer
         });
+        if is_news {
+            self.changes.notify();
+        }
     }
 
     /// Waits until `found` says something about the catalog.

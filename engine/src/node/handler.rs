@@ -10,7 +10,8 @@ use quorate_shard::actor::{self, GroupHandle, ReadLevel};
 use quorate_shard::catalog::CATALOG_GROUP;
 use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
-use quorate_shard::rpc::{self, Answering, Reply, Request};
+use quorate_shard::router::LeaderTable;
+use quorate_shard::rpc::{self, Announcement, Answering, Led, Reply, Request};
 use quorate_storage::{GroupId, NodeId};
 use quorate_transport::{Handler, RaftMessage, RequestKind, Responder};
 
@@ -23,6 +24,29 @@ pub(super) struct NodeHandler {
     pub(super) registry: Arc<Registry>,
     pub(super) copy: CatalogCopy,
     pub(super) space: Arc<DiskSpace>,
+    pub(super) leaders: Arc<LeaderTable>,
+}
+
+impl NodeHandler {
+    /// Takes what another node says it leads. Groups that this node does not know (yet) are not remembered, and the
+    /// sender is told so: it says it again.
+    fn hear(&self, from: NodeId, announcement: &Announcement) -> Reply {
+        let catalog = self.copy.load();
+        if !catalog.nodes.contains_key(&from) {
+            return Reply::Done;
+        }
+        let is_known = |led: &Led| {
+            let record = catalog.groups.get(&led.group);
+            record.is_some_and(|record| !record.dropped && record.descriptor.uid == led.uid)
+        };
+        match self.leaders.hear(from, announcement, is_known) {
+            None => Reply::Done,
+            Some(group) => {
+                self.copy.stale.notify_one();
+                Reply::Failed(Error::NoSuchGroup { group })
+            }
+        }
+    }
 }
 
 impl Handler for NodeHandler {
@@ -52,6 +76,10 @@ impl Handler for NodeHandler {
                     Ok(request) => request,
                     Err(malformed) => return reply.reply(Reply::Failed(Error::Invalid(malformed)).encode()),
                 };
+                if let Request::Leaders(announcement) = &request {
+                    // Here and not in a task: announcements of one node are taken in their order.
+                    return reply.reply(self.hear(from, announcement).encode());
+                }
                 let (registry, copy) = (Arc::clone(&self.registry), self.copy.clone());
                 let answering = Answering::new(&request, reply);
                 tokio::spawn(async move {
@@ -84,6 +112,7 @@ async fn answer(registry: &Registry, copy: &CatalogCopy, request: Request, deadl
             None => Reply::Failed(Error::NoSuchGroup { group }),
         },
         Request::Catalog { have } => catalog(registry, copy, have, deadline).await,
+        Request::Leaders(_) => unreachable!("announcements are answered where they arrive"),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Opens the built-in key-value state machine of each group, over stores that share the node's memory.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_shard::actor::{StateContext, StateMachineFactory};
 use quorate_storage::Result;
 use quorate_storage::disk::Disk;
-use quorate_storage::kv::{KvCommand, KvStateMachine, Op, StoreConfig, StoreKind, StoreShared};
+use quorate_storage::kv::{self, KvCommand, KvStateMachine, Op, StoreConfig, StoreKind, StoreShared};
+use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::StateMachine;
 use quorate_telemetry::Rng;
 
@@ -59,5 +61,15 @@ impl StateMachineFactory for KvMachines {
     fn frees_space(&self, body: &Bytes) -> bool {
         let is_delete = |op: &Op| matches!(op, Op::Delete(_));
         KvCommand::decode(body).is_ok_and(|command| command.ops.iter().all(is_delete))
+    }
+
+    /// Sums up the digest: a snapshot of a store that lost records without an error must not be installed.
+    fn verify_snapshot(
+        &self,
+        source: &mut dyn SnapshotSource,
+        label: &SnapshotLabel,
+        file: &Path,
+    ) -> Result<()> {
+        kv::verify_snapshot(label.record.descriptor.uid, source, &label.record, file)
     }
 }

@@ -1,10 +1,12 @@
 //! A node: one process's (or one embedder's) part of a cluster.
 
+mod announce;
 mod bootstrap;
 mod catalog;
 mod disk_space;
 mod handler;
 mod machines;
+mod observe;
 pub(crate) mod open;
 mod outbound;
 mod peers;
@@ -14,6 +16,7 @@ mod reconcile;
 mod replicas;
 mod revive;
 mod stop;
+mod topology;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +33,7 @@ use quorate_storage::kv::{KeyValue, Op, OpResult, StoreShared};
 use quorate_storage::{GroupId, KeyRange, NodeId};
 use quorate_telemetry::collector::Collector;
 use quorate_transport::Transport;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +44,7 @@ use crate::group::Group;
 use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
 use crate::seams::Seams;
 pub use readiness::{GroupReadiness, Readiness};
+pub use topology::{Placement, Topology, TopologyGroup, TopologyNode};
 
 /// What a node is made of; shared by its handles and its tasks.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) catalog_deps: Arc<GroupDeps>,
     /// Holds the directory lock until the node is stopped.
     data: Mutex<Option<DataDir>>,
+    pub(crate) topology: watch::Sender<Arc<Topology>>,
     pub(crate) collector: Arc<Collector>,
     pub(crate) stores: Arc<StoreShared>,
     /// Replicas whose directory is gone: they must be replaced.

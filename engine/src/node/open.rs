@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
-use quorate_shard::actor::{self, GroupConfig, GroupDeps, StateMachineFactory};
+use quorate_shard::actor::{
+    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+};
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
-use quorate_shard::router::{Router, RouterParts};
+use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,9 +28,10 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, bootstrap, disk_space, publish, reconcile, replicas, revive,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, publish, reconcile, replicas,
+    revive, topology,
 };
-use crate::config::{Config, NodeAddress};
+use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
 use crate::kv::Kv;
 use crate::seams::Seams;
@@ -49,10 +52,12 @@ pub(crate) async fn open(
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
     let space = Arc::new(DiskSpace::new());
+    let leaders = Arc::new(LeaderTable::default());
     let handler = Arc::new(NodeHandler {
         registry: Arc::clone(&registry),
         copy: copy.clone(),
         space: Arc::clone(&space),
+        leaders: Arc::clone(&leaders),
     });
     let watch = watch_disk(&config, &seams, &space).await?;
     let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
@@ -60,18 +65,21 @@ pub(crate) async fn open(
         node: config.node,
         catalog: Arc::clone(&copy.current),
         registry: Arc::clone(&registry),
+        leaders,
         transport: transport.clone(),
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0a),
         catalog_stale: Arc::clone(&copy.stale),
     });
-    let kv = Kv { router: router.clone(), clock: Arc::clone(&seams.clock) };
+    let kv = |leader_wait| Kv { router: router.clone(), clock: Arc::clone(&seams.clock), leader_wait };
     let catalog = CatalogWriter {
         copy: copy.clone(),
-        kv: kv.clone(),
+        // The catalog's own changes have time until their deadline.
+        kv: kv(None),
         clock: Arc::clone(&seams.clock),
         rng: seams.rng.stream(0x0b),
     };
+    let kv = kv(config.leader_wait);
     let kv_machines = Arc::new(KvMachines::new(&config, &seams));
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
@@ -80,22 +88,13 @@ pub(crate) async fn open(
         Arc::clone(&seams.clock),
         CollectorConfig::new(config.node.to_string()),
     ));
-    let outbound = Arc::new(NodeOutbound { transport: transport.clone() });
-    let deps = |machines| {
-        Arc::new(GroupDeps {
-            node: config.node,
-            clock: Arc::clone(&seams.clock),
-            rng: seams.rng.stream(0x0c),
-            disk: Arc::clone(&seams.disk),
-            workers: seams.workers.clone(),
-            outbound: Arc::clone(&outbound) as Arc<dyn actor::Outbound>,
-            machines,
-            space: Arc::clone(&space),
-        })
-    };
+    let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
+    let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
+    let (deps, catalog_deps) =
+        (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
-        catalog_deps: deps(Arc::clone(&kv_machines)),
-        deps: deps(machines.unwrap_or(kv_machines)),
+        catalog_deps,
+        deps,
         config,
         seams,
         registry,
@@ -105,6 +104,7 @@ pub(crate) async fn open(
         kv,
         transport,
         data: Mutex::new(Some(data)),
+        topology: watch::Sender::default(),
         collector,
         stores,
         lost: Mutex::default(),
@@ -120,11 +120,33 @@ pub(crate) async fn open(
     Ok(Node::new(core))
 }
 
+fn group_deps(
+    (config, seams): (&Config, &Seams),
+    transport: &Transport,
+    snapshots: &Arc<SnapshotBudget>,
+    space: &Arc<DiskSpace>,
+    machines: Arc<dyn StateMachineFactory>,
+) -> Arc<GroupDeps> {
+    Arc::new(GroupDeps {
+        node: config.node,
+        clock: Arc::clone(&seams.clock),
+        rng: seams.rng.stream(0x0c),
+        disk: Arc::clone(&seams.disk),
+        workers: seams.workers.clone(),
+        outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
+        machines,
+        snapshots: Arc::clone(snapshots),
+        space: Arc::clone(space),
+    })
+}
+
 fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>) {
     let mut tasks = core.tasks.lock();
     tasks.spawn(reconcile::run(Arc::clone(core), nodes));
     tasks.spawn(reconcile::follow(Arc::clone(core)));
     tasks.spawn(publish::run(Arc::clone(core)));
+    tasks.spawn(announce::run(Arc::clone(core)));
+    tasks.spawn(topology::run(Arc::clone(core)));
     tasks.spawn(disk_space::run(Arc::clone(core), watch));
     tasks.spawn(revive::run(Arc::clone(core)));
 }
@@ -226,10 +248,20 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             log_bytes_min: config.snapshots.log_bytes_min,
             entries: config.snapshots.entries,
             trailing_entries: config.snapshots.trailing_entries,
+            trailing_bytes: config.snapshots.trailing_bytes,
+            age_max: config.snapshots.age_max,
+            follower_grace: config.snapshots.follower_grace,
+            kept: config.snapshots.kept,
             ..Default::default()
         },
         ..Default::default()
     }
+}
+
+/// What all groups of a node share of its configuration.
+fn snapshot_budget(config: &Config) -> SnapshotBudgetConfig {
+    let SnapshotConfig { bytes_per_second, publishing_max, transfers_max, .. } = config.snapshots;
+    SnapshotBudgetConfig { bytes_per_second, publishing_max, transfers_max }
 }
 
 /// Runs blocking work of a group on the background workers.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, ReplicaOrigin};
-use quorate_storage::{GroupDescriptor, GroupId, ReplicaId};
+use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, NodeRecord, ReplicaOrigin};
+use quorate_storage::{GroupDescriptor, GroupId, Incarnation, ReplicaId};
 
 use super::{Core, bootstrap, replicas};
 use crate::config::NodeAddress;
@@ -105,37 +105,49 @@ async fn write_first_version(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
     Ok(())
 }
 
-/// Binds this node's id to its data directory. Whether this is the directory the cluster knows.
+/// Binds this node's id to its data directory, and says where it is to be reached now. Whether this is the
+/// directory the cluster knows.
 async fn register(core: &Core, catalog: &Catalog) -> Result<bool> {
     let node = core.config.node;
     let mine = core.data()?.incarnation();
-    match catalog.nodes.get(&node) {
-        Some(record) if record.incarnation.is_zero() => {}
-        Some(record) if record.incarnation != mine => {
-            tracing::error!(
-                node = node.get(),
-                registered = %record.incarnation,
-                here = %mine,
-                "this data directory is not the one the cluster knows: join under a new node id"
-            );
-            return Ok(false);
-        }
-        _ => return Ok(true),
+    let Some(record) = catalog.nodes.get(&node) else { return Ok(true) };
+    if !record.incarnation.is_zero() && record.incarnation != mine {
+        tracing::error!(
+            node = node.get(),
+            registered = %record.incarnation,
+            here = %mine,
+            "this data directory is not the one the cluster knows: join under a new node id"
+        );
+        return Ok(false);
+    }
+    let address = core.config.bootstrap.nodes.iter().find(|address| address.node == node);
+    if registered(record, mine, address) == *record {
+        return Ok(true);
     }
     core.catalog
         .update(CATALOG_TIMEOUT, |catalog| {
-            let Some(record) = catalog.nodes.get(&node).filter(|record| record.incarnation.is_zero()) else {
+            let Some(record) = catalog.nodes.get(&node) else { return Ok(None) };
+            let is_mine = record.incarnation.is_zero() || record.incarnation == mine;
+            let next = registered(record, mine, address);
+            if !is_mine || next == *record {
                 return Ok(None);
-            };
-            let mut record = record.clone();
-            record.incarnation = mine;
+            }
             let mut edit = catalog.edit();
-            edit.put_node(&record);
+            edit.put_node(&next);
             Ok(Some((edit, ())))
         })
         .await?;
     let catalog = core.copy.load();
     Ok(catalog.nodes.get(&node).is_some_and(|record| record.incarnation == mine))
+}
+
+/// A node's record as it should be. Addresses that the configuration does not name stay as they are.
+fn registered(record: &NodeRecord, incarnation: Incarnation, address: Option<&NodeAddress>) -> NodeRecord {
+    let node = record.node;
+    match address {
+        Some(&NodeAddress { peer, resp, admin, .. }) => NodeRecord { node, incarnation, peer, resp, admin },
+        None => NodeRecord { incarnation, ..record.clone() },
+    }
 }
 
 /// Creates the directories of replicas that were never here, and says so in the catalog: from then on a

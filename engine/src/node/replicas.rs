@@ -13,7 +13,7 @@ use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
 use quorate_storage::{ConfState, GroupDescriptor, GroupId, KeyRange, NodeId};
 
 use super::bootstrap::{new_group, place};
-use super::{Core, catalog};
+use super::{Core, catalog, observe};
 use crate::error::{Error, Result};
 
 /// Puts a new group into the catalog and waits until it serves.
@@ -137,7 +137,9 @@ async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {
             GroupHandle::quarantined(deps, &spec, &failure)
         }
     };
+    let roles = handle.watch_role();
     core.registry.insert(group, handle);
+    observe::follow(core, group, roles);
 }
 
 /// The right to open a replica's directory.

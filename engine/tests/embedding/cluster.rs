@@ -80,6 +80,11 @@ impl Cluster {
         drop(self.nodes[at(id)].take().unwrap());
     }
 
+    /// Where a node serves Redis clients from its next start on; the others are not told.
+    pub(crate) fn set_resp(&mut self, id: u64, resp: SocketAddr) {
+        self.addresses[at(id)].resp = Some(resp);
+    }
+
     /// Takes a node out, to be stopped by the caller.
     pub(crate) fn take(&mut self, id: u64) -> Node {
         self.nodes[at(id)].take().unwrap()

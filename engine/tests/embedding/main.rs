@@ -13,4 +13,5 @@ mod refusals;
 mod reopening;
 mod single;
 mod snapshots;
+mod topology;
 mod writing;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use quorate_storage::Index;
+use quorate_storage::payload::Tag;
+use quorate_storage::{Entry, EntryKind, Index};
 use quorate_transport::{RaftMessage, RaftMessageKind};
 
 use crate::actor::mailbox::Event;
@@ -79,7 +80,7 @@ impl Actor {
                 let mut work = Vec::with_capacity(committed.len());
                 for Committed { entry, ticket, conf } in committed {
                     let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
-                    self.publisher.note_entry(entry.payload.len() as u64);
+                    self.publisher.trigger.note_entry(entry.index, changes_data(&entry));
                     work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
                 }
                 self.applier.push(work);
@@ -111,6 +112,9 @@ impl Actor {
 
     fn note_role(&mut self, role: Role) {
         let before = self.shared.role.send_replace(role);
+        if !role.is_leader {
+            self.transfers.abort_all();
+        }
         if role.leader.is_some() && role.leader != before.leader {
             self.shared.stats.raft.leader_changes.increment();
         }
@@ -145,5 +149,14 @@ impl Actor {
         // callers see their channels dropped.
         let key = self.pending.ticket().0;
         let _ = self.deps.workers.read.submit(key, Box::new(job));
+    }
+}
+
+/// Whether a snapshot without this entry would be behind in more than its index: a lease moves only time, and a leader's
+/// first entry is empty. (What a payload cannot say is left to the applier.)
+fn changes_data(entry: &Entry) -> bool {
+    match entry.kind {
+        EntryKind::ConfChange => true,
+        EntryKind::Normal => entry.payload.first().is_some_and(|tag| *tag != Tag::Lease.code()),
     }
 }

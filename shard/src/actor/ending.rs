@@ -72,7 +72,9 @@ impl Actor {
 
     /// Answers everyone, waits for the workers and closes the files.
     pub(crate) async fn end(self, ending: Ending) {
-        let Self { shared, core, mut mailbox, log, applier, mut tasks, mut pending, mut reads, .. } = self;
+        let Self {
+            shared, core, mut mailbox, log, applier, receiver, mut tasks, mut pending, mut reads, ..
+        } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
         if let Ending::Stopped { .. } = ending {
             shared.set_lifecycle(Lifecycle::Stopping);
@@ -91,6 +93,7 @@ impl Actor {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline).filter(|_| clean);
         // Whatever was handed to the workers is answered before this returns: a restart finds quiet files.
         let close = async {
+            receiver.close().await;
             applier.close(clean).await;
             log.close(clean).await;
         };

@@ -30,7 +30,13 @@ impl Actor {
             Event::Applied { through } => self.inputs.push(Input::Applied { through }),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
-            Event::SnapshotSent { to, delivered } => self.inputs.push(Input::SnapshotSent { to, delivered }),
+            Event::SnapshotSettled(outcome) => self.on_settled(outcome),
+            Event::SnapshotSent { to, number, delivered } => {
+                if self.transfers.end(to, number) {
+                    self.inputs.push(Input::SnapshotSent { to, delivered });
+                }
+            }
+            Event::SnapshotSuspect { token, rot } => self.on_suspect(token, rot),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }

@@ -6,20 +6,23 @@ use std::sync::atomic::AtomicU64;
 
 use quorate_storage::log::LogStore;
 use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, SpoolLimits};
-use quorate_storage::state::{AppliedRecord, StateMachine};
+use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{Entry, Incarnation, NodeId, ReplicaId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
+use crate::actor::compaction::Followers;
 use crate::actor::handle::{GroupHandle, Inner};
 use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
+use crate::actor::publish_trigger::Trigger;
 use crate::actor::reads::Reads;
 use crate::actor::run::{Actor, Core, Office, Timers};
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::{ReceiverIdentity, SnapshotReceiver};
+use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
@@ -58,7 +61,7 @@ pub(crate) fn launch(
     let shared = shared(&deps, &spec, &opened, core.role());
     let (event_sender, events) = mpsc::unbounded_channel();
     let (request_sender, requests) = mpsc::unbounded_channel();
-    let receiver = receiver(&deps, &spec, &opened);
+    let receiver = receiver(&deps, &spec, &opened, &shared);
     let handle = GroupHandle::new(Inner {
         shared: Arc::clone(&shared),
         requests: request_sender,
@@ -72,7 +75,7 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, addresses, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, .. } = opened;
     let log_reader = log.reader();
     let log = LogWriter::new(
         log,
@@ -82,8 +85,9 @@ pub(crate) fn launch(
         event_sender.clone(),
     );
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
-    let mut publisher = Publisher::new(spec.config.snapshots.clone(), snapshots, tokens);
-    publisher.note_floor(record.applied.index);
+    let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
+    let mut publisher = Publisher::new(snapshots, tokens, trigger);
+    publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
     let office = office(&spec, &record, replica);
     let actor = Actor {
         applier: Applier::new(machine, record, parts),
@@ -95,6 +99,8 @@ pub(crate) fn launch(
         log_reader,
         receiver,
         publisher,
+        followers: Followers::default(),
+        transfers: Transfers::default(),
         pending: Pending::default(),
         reads: Reads::default(),
         addresses,
@@ -110,6 +116,17 @@ pub(crate) fn launch(
     };
     tokio::spawn(actor.run());
     Ok(handle)
+}
+
+/// Whether more than time has changed since the newest snapshot. Whose state machine keeps no digest cannot tell, and
+/// is taken to have changed.
+fn has_new_data(record: &AppliedRecord, newest: Option<&(SnapshotToken, Box<SnapshotLabel>)>) -> bool {
+    newest.is_none_or(|(_, label)| {
+        let there = &label.record;
+        record.digest == StateDigest::default()
+            || (record.digest, &record.conf_state, &record.descriptor)
+                != (there.digest, &there.conf_state, &there.descriptor)
+    })
 }
 
 /// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
@@ -168,14 +185,20 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
     Shared::new(status, (requests, messages), Arc::clone(&spec.stats))
 }
 
-fn receiver(deps: &GroupDeps, spec: &StartSpec, opened: &Opened) -> Arc<SnapshotReceiver> {
+fn receiver(
+    deps: &Arc<GroupDeps>,
+    spec: &StartSpec,
+    opened: &Opened,
+    shared: &Arc<Shared>,
+) -> Arc<SnapshotReceiver> {
     let uid = opened.record.descriptor.uid;
     let identity = ReceiverIdentity { group: spec.group, uid, incarnation: opened.incarnation };
     let limits = SpoolLimits {
         file_bytes_max: spec.config.snapshots.file_bytes_max,
         reserve_bytes: spec.config.snapshots.reserve_bytes,
     };
-    SnapshotReceiver::new(identity, opened.snapshots.clone(), limits, Arc::clone(&deps.workers.background))
+    let bounds = (limits, spec.config.snapshots.send_deadline);
+    SnapshotReceiver::new(identity, opened.snapshots.clone(), bounds, Arc::clone(deps), Arc::clone(shared))
 }
 
 fn applier_parts(

@@ -87,9 +87,19 @@ pub(crate) enum Event {
         entries: Option<Vec<Entry>>,
     },
     SnapshotPublished(quorate_storage::Result<Published>),
+    /// Follows a snapshot that was published.
+    SnapshotSettled(Settled),
+    /// A transfer ended.
     SnapshotSent {
         to: ReplicaId,
+        /// Which of those to it.
+        number: u64,
         delivered: bool,
+    },
+    /// A follower found a snapshot corrupt; `rot` if it is so here, too, and was put aside.
+    SnapshotSuspect {
+        token: SnapshotToken,
+        rot: Option<quorate_storage::Error>,
     },
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
@@ -99,15 +109,29 @@ pub(crate) enum Event {
     },
 }
 
-/// A snapshot that stands, with what was compacted behind it.
+/// A snapshot that stands.
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) token: SnapshotToken,
     pub(crate) label: Box<SnapshotLabel>,
-    /// Last index the log was compacted through, if it was.
-    pub(crate) compacted: Option<Index>,
-    /// The snapshots that are kept, oldest first.
-    pub(crate) kept: Vec<SnapshotToken>,
+    /// The usable snapshots the log has recorded, oldest first; it is the last.
+    pub(crate) recorded: Vec<SnapshotToken>,
+}
+
+/// What became of a published snapshot when it was read back.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// It is what was written.
+    Kept {
+        /// The snapshots that are kept, oldest first.
+        kept: Vec<SnapshotToken>,
+        /// Last index the log was compacted through, if it was.
+        compacted: Option<Index>,
+    },
+    /// It is not, and was put aside.
+    Corrupt { token: SnapshotToken, error: quorate_storage::Error },
+    /// It could not be read back, or nothing could be let go: the log is as long as it was.
+    Failed(quorate_storage::Error),
 }
 
 /// How a group is stopped.

@@ -5,6 +5,7 @@
 //! quarantines this group and nothing else.
 
 mod budget;
+mod compaction;
 mod create;
 mod dispatch;
 mod ending;
@@ -18,15 +19,19 @@ mod open;
 mod outbound;
 mod pending;
 mod publish;
+mod publish_job;
+mod publish_trigger;
 pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
 mod run;
 pub(crate) mod shared;
+mod snapshot_budget;
 mod snapshot_chunk;
 mod snapshot_receive;
 mod snapshot_send;
+mod snapshot_transfer;
 mod spec;
 mod start;
 mod status;
@@ -40,6 +45,7 @@ pub use mailbox::{Applied, StopMode};
 pub use outbound::{Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
 pub use quarantine::Remedy;
 pub use read::{ReadGuard, ReadLevel};
+pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{
     AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,
     StateContext, StateMachineFactory,

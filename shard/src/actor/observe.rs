@@ -13,6 +13,14 @@ use crate::core::{Input, Role};
 const STALL_ELECTIONS: u32 = 2;
 
 impl Actor {
+    /// What the followers need of the log.
+    pub(crate) fn note_followers(&mut self) {
+        let (core, now) = (self.core.0.status(), self.deps.clock.monotonic());
+        let grace = self.config.snapshots.follower_grace;
+        let hold = self.followers.slowest(self.replica, &core, now, grace);
+        self.shared.set_log_hold(hold);
+    }
+
     pub(crate) fn note_status(&self) {
         let core = self.core.0.status();
         let descriptor = self.core.0.descriptor();

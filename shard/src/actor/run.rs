@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
+use crate::actor::compaction::Followers;
 use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
@@ -21,6 +22,7 @@ use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
+use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
 use crate::applier::Applier;
 use crate::core::{Group, Input};
@@ -44,6 +46,8 @@ pub(crate) struct Actor {
     pub(crate) applier: Applier,
     pub(crate) receiver: Arc<SnapshotReceiver>,
     pub(crate) publisher: Publisher,
+    pub(crate) followers: Followers,
+    pub(crate) transfers: Transfers,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
@@ -226,5 +230,8 @@ impl Actor {
         while self.tasks.try_join_next().is_some() {}
         self.check_stall();
         self.note_status();
+        self.note_followers();
+        self.look_at_log();
+        self.receiver.expire();
     }
 }

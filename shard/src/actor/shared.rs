@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Bytes handed to the log writer and to the applier that they have not finished.
     pub(crate) backlog: Arc<AtomicU64>,
+    /// From here on a live follower needs the log; `u64::MAX` if none holds it.
+    log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
     remedy: Mutex<Remedy>,
     status: Mutex<GroupStatus>,
@@ -61,6 +63,7 @@ impl Shared {
             stats,
             counters: Counters::default(),
             backlog: Arc::default(),
+            log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             remedy: Mutex::default(),
             status: Mutex::new(status),
@@ -71,6 +74,15 @@ impl Shared {
     /// Bytes that the log writer and the applier still have to work off.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// What the slowest live follower has, if one holds the log back.
+    pub(crate) fn log_hold(&self) -> Option<Index> {
+        Some(self.log_hold.load(Ordering::Relaxed)).filter(|hold| *hold < u64::MAX).map(Index)
+    }
+
+    pub(crate) fn set_log_hold(&self, hold: Option<Index>) {
+        self.log_hold.store(hold.map_or(u64::MAX, Index::get), Ordering::Relaxed);
     }
 
     /// Refuses a request unless the group runs.

@@ -33,6 +33,12 @@ pub(crate) enum ChunkReply {
     Complete,
     /// It does not take this snapshot.
     Refused,
+    /// It takes it later: as many as it may are being received.
+    Busy,
+    /// It has all bytes and is looking at them: ask again.
+    Verifying,
+    /// What arrived is not what the token or the label says. It is gone.
+    Corrupt,
 }
 
 impl ChunkRequest {
@@ -83,6 +89,9 @@ impl ChunkReply {
             Self::GoOn { received } => (0, received),
             Self::Complete => (1, 0),
             Self::Refused => (2, 0),
+            Self::Busy => (3, 0),
+            Self::Verifying => (4, 0),
+            Self::Corrupt => (5, 0),
         };
         let mut bytes = BytesMut::with_capacity(REPLY_BYTES);
         bytes.put_u8(code);
@@ -97,6 +106,9 @@ impl ChunkReply {
             0 => Some(Self::GoOn { received }),
             1 => Some(Self::Complete),
             2 => Some(Self::Refused),
+            3 => Some(Self::Busy),
+            4 => Some(Self::Verifying),
+            5 => Some(Self::Corrupt),
             _ => None,
         }
     }
@@ -122,7 +134,14 @@ mod tests {
             crate::actor::group_of_request(crate::actor::SNAPSHOT_CHUNK, &request.encode()),
             Some(GroupId(7))
         );
-        for reply in [ChunkReply::GoOn { received: 9 }, ChunkReply::Complete, ChunkReply::Refused] {
+        for reply in [
+            ChunkReply::GoOn { received: 9 },
+            ChunkReply::Complete,
+            ChunkReply::Refused,
+            ChunkReply::Busy,
+            ChunkReply::Verifying,
+            ChunkReply::Corrupt,
+        ] {
             assert_eq!(ChunkReply::decode(&reply.encode()), Some(reply));
         }
     }
@@ -131,6 +150,6 @@ mod tests {
     fn short_bodies_are_refused() {
         assert_eq!(ChunkRequest::decode(&Bytes::from_static(&[0; HEADER_BYTES - 1])), None);
         assert_eq!(ChunkReply::decode(&[0; REPLY_BYTES - 1]), None);
-        assert_eq!(ChunkReply::decode(&[3; REPLY_BYTES]), None);
+        assert_eq!(ChunkReply::decode(&[6; REPLY_BYTES]), None);
     }
 }

@@ -1,24 +1,63 @@
-//! Streams a snapshot's file to a follower, then sends the message that was held back for it. The core is always told
-//! how it ended, at the latest by the deadline: raft-rs would wait for ever.
+//! Sends a snapshot to a follower: the file in pieces, then the message that was held back for it. The core is always
+//! told how it ended, at the latest by the deadline: raft-rs would wait for ever.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quorate_storage::NodeId;
-use quorate_storage::snapshot::{SnapshotChunk, SnapshotChunks, SnapshotDir, SnapshotToken};
-use quorate_telemetry::Workers;
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::{NodeId, ReplicaId};
 use quorate_transport::RaftMessage;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::actor::mailbox::Event;
-use crate::actor::outbound::{Outbound, SNAPSHOT_CHUNK};
 use crate::actor::run::Actor;
-use crate::actor::snapshot_chunk::{ChunkReply, ChunkRequest};
+use crate::actor::shared::Shared;
+use crate::actor::snapshot_transfer::{SendFailure, Transfer};
 use crate::core::Input;
 
-/// For one piece.
-const CHUNK_DEADLINE: Duration = Duration::from_secs(5);
+/// How long raft-rs waits, after a failure, before it is told and asks for the next transfer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The transfers under way: one to a follower.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    running: BTreeMap<ReplicaId, Running>,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    number: u64,
+    task: AbortHandle,
+}
+
+impl Transfers {
+    /// Whether this transfer is the one that counts; it has ended.
+    pub(crate) fn end(&mut self, to: ReplicaId, number: u64) -> bool {
+        let counts = self.running.get(&to).is_some_and(|running| running.number == number);
+        if counts {
+            self.running.remove(&to);
+        }
+        counts
+    }
+
+    /// Ends all of them, unreported: whoever does not lead any more has nothing to send.
+    pub(crate) fn abort_all(&mut self) {
+        while let Some((_, running)) = self.running.pop_first() {
+            running.task.abort();
+        }
+    }
+
+    fn begin(&mut self, to: ReplicaId) -> u64 {
+        if let Some(earlier) = self.running.remove(&to) {
+            earlier.task.abort();
+        }
+        self.started += 1;
+        self.started
+    }
+}
 
 impl Actor {
     /// Starts a transfer of the snapshot `message` speaks of.
@@ -28,100 +67,77 @@ impl Actor {
         let Some(token) = token else {
             return self.inputs.push(Input::SnapshotSent { to, delivered: false });
         };
+        let number = self.transfers.begin(to);
+        let report = Report { events: self.events.clone(), to, number, delivered: false };
+        let config = &self.config.snapshots;
         let transfer = Transfer {
             node,
             token,
             message,
             dir: self.publisher.dir.clone(),
-            outbound: Arc::clone(&self.deps.outbound),
-            workers: Arc::clone(&self.deps.workers.background),
-            chunk_bytes: self.config.snapshots.chunk_bytes as usize,
+            deps: Arc::clone(&self.deps),
+            shared: Arc::clone(&self.shared),
+            rng: self.rng.stream(number),
+            chunk_bytes: config.chunk_bytes as usize,
         };
-        let (events, deadline) = (self.events.clone(), self.config.snapshots.send_deadline);
-        let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move {
-            let outcome = tokio::time::timeout(deadline, transfer.run()).await;
-            let delivered = matches!(outcome, Ok(Some(())));
-            tracing::info!(group = %shared.group, %to, index = %token.id.index, delivered, "snapshot transfer ended");
-            shared.stats.snapshots.failed.add(u64::from(!delivered));
-            drop(events.send(Event::SnapshotSent { to, delivered }));
-        });
+        let task = self.tasks.spawn(send(transfer, config.send_deadline, report));
+        self.transfers.running.insert(to, Running { number, task });
+    }
+
+    /// A follower could not use a snapshot. If the file here has rotten it is put aside; either way a fresh one is due.
+    pub(crate) fn on_suspect(&mut self, token: SnapshotToken, rot: Option<quorate_storage::Error>) {
+        let (group, index) = (self.shared.group, token.id.index);
+        match rot {
+            Some(error) => self.distrust(token, &error),
+            None => {
+                tracing::error!(%group, %index, "a follower finds a snapshot corrupt that is intact here");
+            }
+        }
+        self.publisher.trigger.force();
     }
 }
 
-struct Transfer {
-    node: NodeId,
-    token: SnapshotToken,
-    message: RaftMessage,
-    dir: SnapshotDir,
-    outbound: Arc<dyn Outbound>,
-    workers: Arc<dyn Workers>,
-    chunk_bytes: usize,
+/// Tells the actor how a transfer ended, however it ends: a panic and an abort, too.
+struct Report {
+    events: mpsc::UnboundedSender<Event>,
+    to: ReplicaId,
+    number: u64,
+    delivered: bool,
 }
 
-impl Transfer {
-    /// `Some` once the other side has the whole file.
-    async fn run(self) -> Option<()> {
-        let mut chunks: Option<Arc<SnapshotChunks>> = None;
-        let mut piece = None;
-        loop {
-            match self.send(piece.take()).await? {
-                ChunkReply::Refused => return None,
-                ChunkReply::Complete => break,
-                ChunkReply::GoOn { received } => {
-                    let file = match chunks.take() {
-                        Some(file) => file,
-                        None => self.open().await?,
-                    };
-                    piece = Some(self.read(Arc::clone(&file), received).await?);
-                    chunks = Some(file);
-                }
-            }
-        }
-        self.outbound.send(self.node, self.message);
-        Some(())
+impl Drop for Report {
+    fn drop(&mut self) {
+        let Self { to, number, delivered, .. } = *self;
+        drop(self.events.send(Event::SnapshotSent { to, number, delivered }));
     }
+}
 
-    /// Sends a piece, or asks how far the receiver is.
-    async fn send(&self, piece: Option<SnapshotChunk>) -> Option<ChunkReply> {
-        let (offset, crc, bytes) =
-            piece.map_or((0, 0, Bytes::new()), |piece| (piece.offset, piece.crc, piece.bytes));
-        let request = ChunkRequest {
-            group: self.message.group,
-            uid: self.message.uid,
-            to: self.message.to_incarnation,
-            token: self.token,
-            offset,
-            crc,
-            bytes,
-        };
-        let reply = self.outbound.request(self.node, SNAPSHOT_CHUNK, request.encode(), CHUNK_DEADLINE).await;
-        ChunkReply::decode(&reply.ok()?)
+async fn send(transfer: Transfer, deadline: Duration, mut report: Report) {
+    let outcome = within(&transfer, deadline).await;
+    let shared: &Shared = &transfer.shared;
+    report.delivered = outcome.is_ok();
+    let (group, to, index) = (shared.group, report.to, transfer.token.id.index);
+    let Err(failure) = outcome else {
+        return tracing::info!(%group, %to, %index, "snapshot sent");
+    };
+    tracing::warn!(%group, %to, %index, %failure, "snapshot not sent");
+    shared.stats.snapshots.failed.increment();
+    if matches!(failure, SendFailure::Corrupt) {
+        shared.stats.snapshots.corrupt.increment();
+        let rot = transfer.look_for_rot().await;
+        drop(report.events.send(Event::SnapshotSuspect { token: transfer.token, rot }));
     }
+    // A receiver that has no place now, or is away, is not asked again at once.
+    let jitter_ms = transfer.rng.below(PAUSE.as_secs() * 1_000);
+    tokio::time::sleep(PAUSE + Duration::from_millis(jitter_ms)).await;
+}
 
-    async fn open(&self) -> Option<Arc<SnapshotChunks>> {
-        let (dir, token) = (self.dir.clone(), self.token);
-        self.on_worker(move || dir.chunks(&token).map(Arc::new)).await
-    }
-
-    async fn read(&self, file: Arc<SnapshotChunks>, offset: u64) -> Option<SnapshotChunk> {
-        let bytes_max = self.chunk_bytes;
-        self.on_worker(move || file.read_chunk(offset, bytes_max)).await?
-    }
-
-    async fn on_worker<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> quorate_storage::Result<T> + Send + 'static,
-    ) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        let key = self.message.group.get();
-        self.workers.submit(key, Box::new(move || drop(reply.send(job())))).ok()?;
-        match answer.await.ok()? {
-            Ok(value) => Some(value),
-            Err(error) => {
-                tracing::warn!(group = %self.message.group, %error, "cannot send a snapshot");
-                None
-            }
-        }
-    }
+/// The deadline is for the transfer itself, and grows with its bytes: it is the longest they can take at the node's
+/// rate. Waiting for a place among the node's transfers has the fixed part for itself.
+async fn within(transfer: &Transfer, deadline: Duration) -> Result<(), SendFailure> {
+    let budget = &transfer.deps.snapshots;
+    let place = tokio::time::timeout(deadline, budget.send()).await;
+    let _place = place.map_err(|_elapsed| SendFailure::Crowded)?;
+    let deadline = deadline.saturating_add(budget.time_for(transfer.token.bytes));
+    tokio::time::timeout(deadline, transfer.run()).await.unwrap_or(Err(SendFailure::Deadline))
 }

@@ -1,7 +1,7 @@
 //! What a group is started with.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use bytes::Bytes;
 use quorate_storage::cold_start::{ColdStartObserver, Policy};
 use quorate_storage::disk::Disk;
 use quorate_storage::log::LogConfig;
+use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
 use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
+use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
 
@@ -36,6 +38,8 @@ pub struct GroupDeps {
     pub machines: Arc<dyn StateMachineFactory>,
     /// The room on the node's disk.
     pub space: Arc<DiskSpace>,
+    /// What the node's groups together may do for snapshots.
+    pub snapshots: Arc<SnapshotBudget>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -72,6 +76,23 @@ pub trait StateMachineFactory: fmt::Debug + Send + Sync + 'static {
     fn frees_space(&self, body: &Bytes) -> bool {
         let _ = body;
         false
+    }
+
+    /// Whether a received snapshot is one the state machine can be restored from: read to its end, the file verifies
+    /// itself on the way; what else its `label` promises (the digest) is for the state machine to check. Called on a
+    /// worker before raft hears of the snapshot; changes nothing. `file` is for the error only.
+    ///
+    /// # Errors
+    /// A corruption puts the file aside, and another snapshot is asked for.
+    fn verify_snapshot(
+        &self,
+        source: &mut dyn SnapshotSource,
+        label: &SnapshotLabel,
+        file: &Path,
+    ) -> quorate_storage::Result<()> {
+        let _ = (label, file);
+        while source.next_record()?.is_some() {}
+        Ok(())
     }
 }
 
@@ -133,25 +154,35 @@ pub struct ColdStartConfig {
     pub observer: Option<Arc<dyn ColdStartObserver>>,
 }
 
-/// When snapshots are taken, and what is kept.
+/// When snapshots are taken, what is kept of them and of the log, and how they travel. What the groups of a node share
+/// is in [`crate::actor::SnapshotBudgetConfig`].
 #[derive(Clone, Debug)]
 pub struct SnapshotConfig {
-    /// A snapshot is due when the log since the last one has more bytes than this, or than half the newest
-    /// snapshot, whichever is more.
+    /// A snapshot is due when the log behind the last one takes more bytes than this, or than half the newest
+    /// snapshot, whichever is more (and up to a quarter of that, by chance). Default 16 MiB; at least 1 byte.
     pub log_bytes_min: u64,
-    /// Also due after this many entries. For tests.
+    /// Also due after this time if data has changed (and up to a quarter of it, by chance). A restart counts anew.
+    /// Default 24 h; at least 1 s.
+    pub age_max: Duration,
+    /// Also due after this many entries. For tests. Default: none.
     pub entries: Option<u64>,
-    /// Entries kept in the log behind the newest snapshot, for followers that lag a little.
+    /// Entries kept in the log behind the newest snapshot, for followers that lag a little. Default 4,096.
     pub trailing_entries: u64,
-    /// Snapshot files kept.
+    /// Bytes of log that are kept behind the newest snapshot for `trailing_entries` and slow followers. (What follows
+    /// the second newest snapshot is kept in any case.) Default 64 MiB.
+    pub trailing_bytes: u64,
+    /// A follower that was not heard of for this long no longer holds the log. Default 60 s.
+    pub follower_grace: Duration,
+    /// Snapshot files kept, as far as they take no more than three times the newest. Default 3; at least 2.
     pub kept: usize,
-    /// Bytes of a file in one transfer request.
+    /// Bytes of a file in one transfer request. Default 1 MiB; 1 to 4 MiB.
     pub chunk_bytes: u32,
-    /// For a whole transfer.
+    /// For a whole transfer, beside the time its bytes take at the node's rate; and for a receiver to hear of its
+    /// sender before it gives up. Default 60 s; at least 1 s.
     pub send_deadline: Duration,
-    /// Largest file that is received.
+    /// Largest file that is received. Default 1 TiB.
     pub file_bytes_max: u64,
-    /// Bytes of the disk that a received file must leave free.
+    /// Bytes of the disk that a snapshot must leave free. Default 64 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -178,9 +209,12 @@ impl Default for SnapshotConfig {
     fn default() -> Self {
         Self {
             log_bytes_min: 16 << 20,
+            age_max: Duration::from_secs(24 * 3_600),
             entries: None,
             trailing_entries: 4_096,
-            kept: 2,
+            trailing_bytes: 64 << 20,
+            follower_grace: Duration::from_secs(60),
+            kept: 3,
             chunk_bytes: 1 << 20,
             send_deadline: Duration::from_secs(60),
             file_bytes_max: 1 << 40,

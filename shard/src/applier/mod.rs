@@ -77,9 +77,10 @@ pub(crate) enum ApplyWork {
     View {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
     },
+    /// Answers the index up to which the state is durable then.
     PersistApplied {
         index: Index,
-        reply: oneshot::Sender<quorate_storage::Result<()>>,
+        reply: oneshot::Sender<quorate_storage::Result<Index>>,
     },
     Close {
         checkpoints: bool,
@@ -284,9 +285,13 @@ impl Inner {
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
-                    Some(writer) => writer.persist_applied(index),
-                    None => Ok(()),
+                    Some(writer) => writer.persist_applied(index).map(|()| state.machine.durable_applied()),
+                    // Whoever has no record is restored from the snapshot at every start.
+                    None => Ok(index),
                 };
+                if let Ok(durable) = result {
+                    assert!(durable >= index, "the record of {index} was persisted, {durable} is durable");
+                }
                 drop(reply.send(result));
             }
             ApplyWork::Close { checkpoints, done } => {
@@ -309,7 +314,12 @@ impl Inner {
             return Ok(());
         }
         let record = AppliedRecord { incarnation: state.record.incarnation, ..label.record };
-        let failed = |cause| Failure::Restore { index, cause };
+        let stats = &self.parts.shared.stats.snapshots;
+        let failed = |cause: quorate_storage::Error| {
+            stats.failed.increment();
+            stats.corrupt.add(u64::from(cause.is_corruption()));
+            Failure::Restore { index, cause }
+        };
         let mut source = (self.parts.open_snapshot)(token).map_err(failed)?;
         state.machine.restore(source.as_mut(), &record).map_err(failed)?;
         state.record = record;

@@ -46,6 +46,8 @@ pub struct PeerStatus {
     pub next: Index,
     /// How it is being replicated to.
     pub mode: PeerMode,
+    /// The snapshot it is being sent; 0 without one.
+    pub pending_snapshot: Index,
 }
 
 /// How a leader replicates to a follower.
@@ -97,6 +99,7 @@ impl Group {
                     ProgressState::Replicate => PeerMode::Replicate,
                     ProgressState::Snapshot => PeerMode::Snapshot,
                 },
+                pending_snapshot: Index(progress.pending_snapshot),
             })
             .collect();
         peers.sort_unstable_by_key(|peer| peer.replica);

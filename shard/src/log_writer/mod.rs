@@ -8,6 +8,7 @@ mod queue;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +39,8 @@ struct Inner {
     queue: Mutex<Queue>,
     /// Only ever locked by the one job; gone once closed.
     store: Mutex<Option<Box<dyn LogStore>>>,
+    /// Bytes the store has written, as far as they are counted.
+    written_bytes: AtomicU64,
 }
 
 /// Answers a command to the log writer.
@@ -52,8 +55,18 @@ impl LogWriter {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let queue = Mutex::new(Queue::default());
-        let store = Mutex::new(Some(store));
-        Self { inner: Arc::new(Inner { shared, workers, clock, events, queue, store }) }
+        let inner = Inner {
+            shared,
+            workers,
+            clock,
+            events,
+            queue,
+            store: Mutex::default(),
+            written_bytes: AtomicU64::new(0),
+        };
+        inner.note_usage(Some(store.as_ref()));
+        *inner.store.lock() = Some(store);
+        Self { inner: Arc::new(inner) }
     }
 
     /// Queues records; [`Event::Persisted`] follows once they are durable. Never blocks.
@@ -121,6 +134,7 @@ impl Inner {
         if !matches!(outcome, Ok(Ok(_))) {
             *store = None;
         }
+        self.note_usage(store.as_deref());
         drop(store);
         let outcome = outcome.unwrap_or_else(|panic| Err(Failure::panic("log writer", panic.as_ref())));
         match outcome {
@@ -130,6 +144,15 @@ impl Inner {
                 drop(self.events.send(Event::Failed(failure)));
             }
         }
+    }
+
+    fn note_usage(&self, store: Option<&dyn LogStore>) {
+        let Some(usage) = store.map(LogStore::usage) else { return };
+        let stats = &self.shared.stats.log;
+        stats.bytes.set(usage.disk_bytes);
+        // Only this job adds to it: what was added since is what was written since.
+        let before = self.written_bytes.swap(usage.written_bytes, Ordering::Relaxed);
+        stats.written_bytes.add(usage.written_bytes.saturating_sub(before));
     }
 
     fn go_on(self: &Arc<Self>, ready: Option<u64>) {
@@ -152,7 +175,7 @@ impl Inner {
             match step {
                 Step::Append(append) => {
                     let result = store.append(&append.batches, append.sync);
-                    self.shared.backlog.fetch_sub(append.bytes, std::sync::atomic::Ordering::Relaxed);
+                    self.shared.backlog.fetch_sub(append.bytes, Ordering::Relaxed);
                     result.map_err(Failure::Log)?;
                     let stats = &self.shared.stats.log;
                     stats.batches.add(u64::from(append.sync));

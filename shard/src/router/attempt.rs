@@ -8,13 +8,13 @@ use quorate_transport::{Lane, RequestError};
 use super::Router;
 use crate::actor::ReadLevel;
 use crate::error::{Error, Result};
-use crate::rpc::{self, Call, Reply, Request};
+use crate::rpc::{self, Call, Led, Reply, Request};
 
 /// How long a node that is not connected may take to answer anything at all, before the next one is asked.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Router {
-    /// Carries out `call` on `node`, and remembers who leads.
+    /// Carries out `call` on `node`, and remembers whom the answer proves to lead.
     pub(super) async fn attempt(
         &self,
         node: NodeId,
@@ -30,14 +30,23 @@ impl Router {
             self.reach(node, group, deadline).await?;
             self.ask(node, descriptor, call, self.patience(call, deadline)).await
         };
-        if outcome.is_ok() {
-            match call {
-                Call::Transfer(_) => self.leaders.forget(group, node),
-                call if call.is_local_read() => {}
-                _ => self.leaders.set(group, node),
-            }
+        if let Ok(reply) = &outcome {
+            self.note_leader(node, descriptor, call, reply);
         }
         outcome
+    }
+
+    /// What an answer proves: all but local reads are answered by leaders only.
+    fn note_leader(&self, node: NodeId, descriptor: &GroupDescriptor, call: &Call, reply: &Reply) {
+        let group = descriptor.group;
+        match call {
+            Call::Transfer(_) => self.hints.forget(group, node),
+            call if call.is_local_read() => {}
+            _ => self.hints.set(group, node),
+        }
+        if let Reply::Applied { id, .. } = reply {
+            self.parts.leaders.claim(node, Led { group, uid: descriptor.uid, term: id.term });
+        }
     }
 
     /// Makes sure that `node` answers before something is entrusted to it. A node that is down must neither

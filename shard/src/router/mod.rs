@@ -6,6 +6,8 @@
 //! several calls once for each.
 
 mod attempt;
+mod changes;
+mod leader_table;
 mod leaders;
 mod retry;
 mod told;
@@ -21,6 +23,8 @@ use quorate_telemetry::{Clock, Rng};
 use quorate_transport::Transport;
 use tokio::sync::Notify;
 
+pub use changes::{Changes, Signal};
+pub use leader_table::{LeaderTable, Leadership};
 pub use leaders::LeaderCache;
 pub use retry::{Attempt, CallKind, Failed, Others, Retry};
 
@@ -56,6 +60,8 @@ pub struct RouterParts {
     pub catalog: Arc<ArcSwap<Catalog>>,
     /// The groups that run here.
     pub registry: Arc<Registry>,
+    /// Who leads which group, as far as this node was told. The router adds what answers prove.
+    pub leaders: Arc<LeaderTable>,
     /// The way to other nodes.
     pub transport: Transport,
     /// Deadlines run on this clock.
@@ -66,11 +72,21 @@ pub struct RouterParts {
     pub catalog_stale: Arc<Notify>,
 }
 
+/// How long a call may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub timeout: Duration,
+    /// Without finding a leader; `None` for no such limit. A call that was handed to a leader goes on.
+    pub leaderless_max: Option<Duration>,
+}
+
 /// Routes calls. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     parts: Arc<RouterParts>,
-    leaders: Arc<LeaderCache>,
+    /// Whom answers and refusals have named, without a term.
+    hints: Arc<LeaderCache>,
     told: Arc<Told>,
 }
 
@@ -90,7 +106,7 @@ enum Route {
 impl Router {
     /// A router over these parts.
     pub fn new(parts: RouterParts) -> Self {
-        Self { parts: Arc::new(parts), leaders: Arc::default(), told: Arc::default() }
+        Self { parts: Arc::new(parts), hints: Arc::default(), told: Arc::default() }
     }
 
     /// The catalog as of now.
@@ -103,9 +119,28 @@ impl Router {
         &self.parts.registry
     }
 
-    /// The node that was last seen leading `group`.
+    /// The node that leads `group`, as far as this node knows; `None` during an election. No locks but short ones,
+    /// no allocation.
     pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
-        self.running(group).as_ref().and_then(local_leader).or_else(|| self.leaders.get(group))
+        if self.leads(group) {
+            return Some(self.parts.node);
+        }
+        match self.parts.leaders.get(group) {
+            // A replica here that leads no more may not have told the table yet.
+            Some(known) => known.leader.filter(|&leader| leader != self.parts.node),
+            // Nothing was ever heard of the group: whoever served it last.
+            None => self.hints.get(group),
+        }
+    }
+
+    /// Whether the replica of `group` on this node leads it.
+    pub fn leads(&self, group: GroupId) -> bool {
+        self.parts.registry.get(group).is_some_and(|handle| handle.role().is_leader)
+    }
+
+    /// What this node was told of leaderships.
+    pub fn leaders(&self) -> &Arc<LeaderTable> {
+        &self.parts.leaders
     }
 
     /// The group that serves `key`, if one does.
@@ -119,9 +154,17 @@ impl Router {
     /// [`Error::NoSuchGroup`] if nobody serves the target; else how the last attempt ended. A write whose
     /// outcome is not known ends as [`Error::Indeterminate`] and is not sent again.
     pub async fn call(&self, target: Target, call: Call, timeout: Duration) -> Result<Reply> {
+        self.call_within(target, call, Limits { timeout, leaderless_max: None }).await
+    }
+
+    /// Like [`Router::call`], with a limit on the search for a leader.
+    ///
+    /// # Errors
+    /// As [`Router::call`]; after `leaderless_max` without a leader how the last attempt ended, without effect.
+    pub async fn call_within(&self, target: Target, call: Call, limits: Limits) -> Result<Reply> {
         let clock = &self.parts.clock;
-        let deadline = clock.monotonic().saturating_add(timeout.min(TIMEOUT_MAX));
-        let mut retry = Retry::until(deadline);
+        let deadline = clock.monotonic().saturating_add(limits.timeout.min(TIMEOUT_MAX));
+        let mut retry = Retry::until(deadline).leaderless_at_most(limits.leaderless_max);
         let mut tour = Tour::default();
         let mut because = Error::DeadlineExceeded;
         while retry.left(clock.monotonic()).is_some() {
@@ -194,12 +237,12 @@ impl Router {
             _ => {}
         }
         tour.failed(node);
-        self.leaders.forget(group, node);
+        self.hints.forget(group, node);
         if let Error::NotLeader { hint: Some(hint), .. } = error
             && hint.node != node
             && self.is_known(descriptor, hint.node)
         {
-            self.leaders.set(group, hint.node);
+            self.hints.set(group, hint.node);
             tour.hint(hint.node);
         }
     }
@@ -290,7 +333,8 @@ impl Router {
             order.push(here);
         }
         order.extend(local.as_ref().and_then(local_leader));
-        order.extend(self.leaders.get(descriptor.group));
+        order.extend(self.parts.leaders.get(descriptor.group).and_then(|known| known.leader));
+        order.extend(self.hints.get(descriptor.group));
         order.extend(local.map(|_| here));
         let mut others: Vec<NodeId> = descriptor.replicas.iter().map(|replica| replica.node).collect();
         // Not every node starts with the same replica.

@@ -77,12 +77,30 @@ pub struct Retry {
     read_failures: u32,
     disk_fulls: u32,
     unrouted_since: Option<Duration>,
+    leaderless_max: Option<Duration>,
+    leaderless_since: Option<Duration>,
 }
 
 impl Retry {
     /// A request that must end by `deadline`, on the node's monotonic clock.
     pub fn until(deadline: Duration) -> Self {
-        Self { deadline, rounds: 0, reroutes: 0, read_failures: 0, disk_fulls: 0, unrouted_since: None }
+        Self {
+            deadline,
+            rounds: 0,
+            reroutes: 0,
+            read_failures: 0,
+            disk_fulls: 0,
+            unrouted_since: None,
+            leaderless_max: None,
+            leaderless_since: None,
+        }
+    }
+
+    /// Gives up once no leader was found for this long; `None` sets no such limit.
+    #[must_use]
+    pub fn leaderless_at_most(mut self, leaderless_max: Option<Duration>) -> Self {
+        self.leaderless_max = leaderless_max;
+        self
     }
 
     /// What is left at `now`; `None` once the deadline has passed.
@@ -97,6 +115,9 @@ impl Retry {
             return Attempt::GiveUp(failed.error);
         }
         let wait = self.wait(&failed, rng);
+        if self.is_leaderless_too_long(&failed.error, now.saturating_add(wait)) {
+            return Attempt::GiveUp(failed.error);
+        }
         if now.saturating_add(wait) >= self.deadline {
             return Attempt::GiveUp(failed.error);
         }
@@ -122,6 +143,25 @@ impl Retry {
             }
             error if error.is_maybe_committed() => failed.kind == CallKind::Read,
             error => error.is_retryable(),
+        }
+    }
+
+    /// Whether, by `then`, no leader will have been found for too long. Refusals that only a leader gives end
+    /// the count.
+    fn is_leaderless_too_long(&mut self, error: &Error, then: Duration) -> bool {
+        let Some(leaderless_max) = self.leaderless_max else { return false };
+        match error {
+            Error::NotLeader { .. }
+            | Error::NoSuchGroup { .. }
+            | Error::Stopped { .. }
+            | Error::Quarantined { .. } => {
+                let since = *self.leaderless_since.get_or_insert(then);
+                then.saturating_sub(since) > leaderless_max
+            }
+            _ => {
+                self.leaderless_since = None;
+                false
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use super::*;
 use crate::actor::ReadLevel;
 use crate::catalog::{GroupRecord, NodeRecord};
 use crate::error::LeaderHint;
-use crate::rpc::Request;
+use crate::rpc::{Led, Request};
 
 const GROUP: GroupId = GroupId(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,6 +98,7 @@ impl Cluster {
             node: NodeId(1),
             catalog: Arc::new(ArcSwap::from_pointee(catalog())),
             registry: Arc::default(),
+            leaders: Arc::default(),
             transport: transports[0].clone(),
             clock: Arc::new(SystemClock::new()),
             rng: Arc::new(SeededRng::new(7)),
@@ -241,7 +242,7 @@ async fn an_answer_of_another_kind_leaves_a_write_uncertain_and_a_read_unharmed(
         cluster.script(node, [Act::Value]);
     }
     cluster.script(3, [Act::Apply]);
-    cluster.router.leaders.set(GROUP, NodeId(3));
+    cluster.router.hints.set(GROUP, NodeId(3));
     assert!(matches!(cluster.read(ReadLevel::Linearizable).await, Ok(Reply::Values(_))));
 }
 
@@ -251,7 +252,7 @@ async fn a_read_whose_connection_breaks_is_asked_again() {
     cluster.script(2, [Act::Value]);
     cluster.script(3, [Act::Hold]);
     cluster.script(4, [Act::Value]);
-    cluster.router.leaders.set(GROUP, NodeId(3));
+    cluster.router.hints.set(GROUP, NodeId(3));
     let node = |number| cluster.network.numbered(number).ip();
     let broken = async {
         while cluster.asked(3) == 0 {
@@ -271,7 +272,7 @@ async fn a_bounded_stale_read_leaves_time_for_another_replica() {
         cluster.script(node, [Act::Value]);
     }
     cluster.script(3, [Act::Hold]);
-    cluster.router.leaders.set(GROUP, NodeId(3));
+    cluster.router.hints.set(GROUP, NodeId(3));
     let level = ReadLevel::BoundedStale { lag_max: Duration::from_secs(1) };
     assert!(matches!(cluster.read(level).await, Ok(Reply::Values(_))));
     assert_eq!((cluster.asked(3), cluster.asked_all()), (1, 2));
@@ -300,7 +301,7 @@ async fn a_quarantined_replica_is_passed_over() {
         cluster.script(node, [Act::Apply]);
     }
     cluster.script(3, [Act::Fail(quarantined)]);
-    cluster.router.leaders.set(GROUP, NodeId(3));
+    cluster.router.hints.set(GROUP, NodeId(3));
     assert!(matches!(cluster.write().await, Ok(Reply::Applied { .. })));
     assert_eq!((cluster.asked(3), cluster.asked_all()), (1, 2));
     assert_ne!(cluster.router.leader_of(GROUP), Some(NodeId(3)));
@@ -311,7 +312,7 @@ async fn a_node_that_is_cut_off_does_not_take_the_whole_deadline() {
     let cluster = Cluster::start().await;
     let node = |number| cluster.network.numbered(number).ip();
     cluster.network.partition(node(1), node(3));
-    cluster.router.leaders.set(GROUP, NodeId(3));
+    cluster.router.hints.set(GROUP, NodeId(3));
     cluster.script(4, [Act::Apply]);
     assert!(matches!(cluster.write().await, Ok(Reply::Applied { .. })));
     assert_eq!(cluster.asked(3), 0);
@@ -335,7 +336,7 @@ async fn a_newer_descriptor_is_used_before_the_catalog_has_it() {
     for node in 2..=4 {
         cluster.script(node, [Act::Fail(Error::StaleRange { newer: Box::new(newer.clone()) }), Act::Apply]);
     }
-    cluster.router.leaders.set(GROUP, NodeId(2));
+    cluster.router.hints.set(GROUP, NodeId(2));
     cluster.write().await.unwrap();
     let epochs: Vec<u64> =
         cluster.nodes[&NodeId(2)].asked.lock().iter().map(|(epoch, _)| epoch.get()).collect();
@@ -377,4 +378,39 @@ async fn a_request_before_there_is_a_catalog_waits_for_it() {
     let (outcome, ()) = tokio::join!(cluster.write(), arrives);
     assert!(matches!(outcome, Ok(Reply::Applied { .. })), "{outcome:?}");
     assert_eq!(cluster.asked_all(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announced_leader_is_asked_first() {
+    let cluster = Cluster::start().await;
+    cluster.router.hints.set(GROUP, NodeId(3));
+    let led = Led { group: GROUP, uid: GroupUid([5; 16]), term: Term(7) };
+    cluster.router.leaders().claim(NodeId(4), led);
+    cluster.script(4, [Act::Apply]);
+    cluster.write().await.unwrap();
+    assert_eq!((cluster.asked(4), cluster.asked_all()), (1, 1));
+    assert_eq!(cluster.router.leader_of(GROUP), Some(NodeId(4)));
+    let known = cluster.router.leaders().get(GROUP).unwrap();
+    assert_eq!(known.term, Term(7), "an answer of an older term is no news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_leader_ends_at_its_own_limit_and_one_that_a_leader_holds_does_not() {
+    let limits = Limits { timeout: TIMEOUT, leaderless_max: Some(Duration::from_secs(2)) };
+    let call = |cluster: &Cluster| {
+        let router = cluster.router.clone();
+        let begun = tokio::time::Instant::now();
+        let put = Call::Propose("x".into());
+        async move { (router.call_within(Target::Key("k".into()), put, limits).await, begun.elapsed()) }
+    };
+    let cluster = Cluster::start().await;
+    let (outcome, took) = call(&cluster).await;
+    assert!(matches!(outcome, Err(Error::NotLeader { .. })), "{outcome:?}");
+    assert!(took >= Duration::from_secs(1) && took <= Duration::from_millis(2_500), "{took:?}");
+    for node in 2..=4 {
+        cluster.script(node, [Act::Hold]);
+    }
+    let (outcome, took) = call(&cluster).await;
+    assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{outcome:?}");
+    assert!(took >= TIMEOUT, "{took:?}");
 }

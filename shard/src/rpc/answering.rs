@@ -21,7 +21,7 @@ impl Answering {
     pub fn new(request: &Request, responder: Box<dyn Responder>) -> Self {
         let writes = match request {
             Request::Group { group, call, .. } if call.is_write() => Some(*group),
-            Request::Group { .. } | Request::Catalog { .. } => None,
+            Request::Group { .. } | Request::Catalog { .. } | Request::Leaders(_) => None,
         };
         Self { responder: Some(responder), writes }
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_storage::kv::KeysPage;
 use quorate_storage::{
-    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Term,
+    ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, GroupUid, Index, NodeId, RangeEpoch, ReplicaId,
+    Term,
 };
 use rkyv::rancor;
 
-use super::{Call, Reply, Request, Scan};
+use super::{Announcement, Call, LED_MAX, Led, Reply, Request, Scan};
 use crate::actor::ReadLevel;
 use crate::error::{Error, LeaderHint};
 
@@ -37,6 +39,14 @@ type Raw = Vec<u8>;
 enum RequestV1 {
     Group { group: u64, epoch: u64, call: CallV1 },
     Catalog { have: Option<u64> },
+    Leaders { is_complete: bool, led: Vec<LedV1> },
+}
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+struct LedV1 {
+    group: u64,
+    uid: [u8; 16],
+    term: u64,
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -47,6 +57,8 @@ enum CallV1 {
     Query { level: LevelV1, body: Raw },
     ChangeConf(Raw),
     Transfer(u64),
+    Keys { level: LevelV1, start: Raw, end: Option<Raw>, limit: u64, bytes_max: u64 },
+    Count { level: LevelV1 },
 }
 
 #[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -65,6 +77,8 @@ enum ReplyV1 {
     Done,
     Catalog(Vec<(Raw, Raw)>),
     Failed(ErrorV1),
+    Keys { keys: Vec<Raw>, next: Option<Raw> },
+    Count(u64),
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -88,6 +102,7 @@ enum ErrorV1 {
 }
 
 const _: () = assert!(size_of::<ArchivedRequestV1>() == 61, "as docs/FORMAT.md has it");
+const _: () = assert!(size_of::<ArchivedLedV1>() == 32, "as docs/FORMAT.md has it");
 const _: () = assert!(size_of::<ArchivedCallV1>() == 44, "as docs/FORMAT.md has it");
 const _: () = assert!(size_of::<ArchivedLevelV1>() == 9, "as docs/FORMAT.md has it");
 const _: () = assert!(size_of::<ArchivedReplyV1>() == 27, "as docs/FORMAT.md has it");
@@ -97,13 +112,15 @@ impl Request {
     /// The request's bytes.
     ///
     /// # Errors
-    /// [`quorate_storage::Error::TooLarge`] for a membership change with too many steps.
+    /// [`quorate_storage::Error::TooLarge`] for a membership change with too many steps, or an announcement of too
+    /// many groups.
     pub fn encode(&self) -> quorate_storage::Result<Bytes> {
         let form = match self {
             Self::Group { group, epoch, call } => {
                 RequestV1::Group { group: group.get(), epoch: epoch.get(), call: call.try_into()? }
             }
             Self::Catalog { have } => RequestV1::Catalog { have: *have },
+            Self::Leaders(announcement) => announcement.try_into()?,
         };
         Ok(seal(rkyv::to_bytes::<rancor::Error>(&form)))
     }
@@ -118,6 +135,10 @@ impl Request {
                 Self::Group { group: GroupId(group), epoch: RangeEpoch(epoch), call: call.try_into()? }
             }
             RequestV1::Catalog { have } => Self::Catalog { have },
+            RequestV1::Leaders { led, .. } if led.len() > LED_MAX => return Err(BAD_REQUEST),
+            RequestV1::Leaders { is_complete, led } => {
+                Self::Leaders(Announcement { is_complete, led: led.into_iter().map(Into::into).collect() })
+            }
         })
     }
 }
@@ -137,6 +158,11 @@ impl Reply {
             Self::Done => ReplyV1::Done,
             Self::Catalog(pairs) => ReplyV1::Catalog(raw_pairs(pairs)),
             Self::Failed(error) => ReplyV1::Failed(error.into()),
+            Self::Keys(page) => ReplyV1::Keys {
+                keys: page.keys.into_iter().map(Into::into).collect(),
+                next: page.next.map(Into::into),
+            },
+            Self::Count(count) => ReplyV1::Count(count),
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
     }
@@ -158,7 +184,42 @@ impl Reply {
             ReplyV1::Done => Self::Done,
             ReplyV1::Catalog(pairs) => Self::Catalog(bytes_pairs(pairs)),
             ReplyV1::Failed(error) => Self::Failed(error.try_into()?),
+            ReplyV1::Keys { keys, next } => Self::Keys(KeysPage {
+                keys: keys.into_iter().map(Into::into).collect(),
+                next: next.map(Into::into),
+            }),
+            ReplyV1::Count(count) => Self::Count(count),
         })
+    }
+}
+
+impl TryFrom<&Announcement> for RequestV1 {
+    type Error = quorate_storage::Error;
+
+    fn try_from(announcement: &Announcement) -> Result<Self, Self::Error> {
+        let count = announcement.led.len();
+        if count > LED_MAX {
+            let (bytes, bytes_max) = (count as u64, LED_MAX as u64);
+            return Err(quorate_storage::Error::TooLarge {
+                what: "groups of an announcement",
+                bytes,
+                bytes_max,
+            });
+        }
+        let led = announcement.led.iter().map(|&led| led.into()).collect();
+        Ok(Self::Leaders { is_complete: announcement.is_complete, led })
+    }
+}
+
+impl From<Led> for LedV1 {
+    fn from(led: Led) -> Self {
+        Self { group: led.group.get(), uid: led.uid.0, term: led.term.get() }
+    }
+}
+
+impl From<LedV1> for Led {
+    fn from(led: LedV1) -> Self {
+        Self { group: GroupId(led.group), uid: GroupUid(led.uid), term: Term(led.term) }
     }
 }
 
@@ -182,6 +243,14 @@ impl TryFrom<&Call> for CallV1 {
             Call::Query { level, body } => Self::Query { level: (*level).into(), body: body.to_vec() },
             Call::ChangeConf(change) => Self::ChangeConf(change.encode()?.into()),
             Call::Transfer(to) => Self::Transfer(to.get()),
+            Call::Keys { level, scan } => Self::Keys {
+                level: (*level).into(),
+                start: scan.start.to_vec(),
+                end: scan.end.as_ref().map(|end| end.to_vec()),
+                limit: scan.limit as u64,
+                bytes_max: scan.bytes_max as u64,
+            },
+            Call::Count { level } => Self::Count { level: (*level).into() },
         })
     }
 }
@@ -209,6 +278,17 @@ impl TryFrom<CallV1> for Call {
             CallV1::Query { level, body } => Self::Query { level: level.into(), body: body.into() },
             CallV1::ChangeConf(change) => Self::ChangeConf(ConfChange::decode(&change.into())?),
             CallV1::Transfer(to) => Self::Transfer(ReplicaId(to)),
+            CallV1::Keys { level, start, end, limit, bytes_max } => Self::Keys {
+                level: level.into(),
+                scan: Scan {
+                    start: start.into(),
+                    end: end.map(Into::into),
+                    reverse: false,
+                    limit: size(limit)?,
+                    bytes_max: size(bytes_max)?,
+                },
+            },
+            CallV1::Count { level } => Self::Count { level: level.into() },
         })
     }
 }

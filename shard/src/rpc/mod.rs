@@ -1,15 +1,17 @@
 //! What a node asks another one to do for it, and what it answers. Travels as request bodies of the
 //! transport.
 
+mod announcement;
 mod answering;
 mod codec;
 mod serve;
 
 use bytes::Bytes;
-use quorate_storage::kv::KeyValue;
+use quorate_storage::kv::{KeyValue, KeysPage};
 use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
 use quorate_transport::RequestKind;
 
+pub use announcement::{Announcement, LED_MAX, Led};
 pub use answering::Answering;
 pub use serve::{READ_BYTES_MAX, READ_ITEMS_MAX, serve};
 
@@ -36,6 +38,8 @@ pub enum Request {
         /// The version the asker holds.
         have: Option<u64>,
     },
+    /// Groups that the sender leads. Answered by [`Reply::Done`].
+    Leaders(Announcement),
 }
 
 /// What a group is asked to do.
@@ -56,6 +60,18 @@ pub enum Call {
         level: ReadLevel,
         /// What to scan.
         scan: Scan,
+    },
+    /// Keys in order, without their values. Never in reverse.
+    Keys {
+        /// How fresh.
+        level: ReadLevel,
+        /// Which.
+        scan: Scan,
+    },
+    /// How many keys there are.
+    Count {
+        /// How fresh.
+        level: ReadLevel,
     },
     /// A query in the state machine's own language.
     Query {
@@ -79,7 +95,11 @@ impl Call {
     /// How fresh a read must be; `None` for a write.
     pub fn level(&self) -> Option<ReadLevel> {
         match self {
-            Self::Get { level, .. } | Self::Scan { level, .. } | Self::Query { level, .. } => Some(*level),
+            Self::Get { level, .. }
+            | Self::Scan { level, .. }
+            | Self::Keys { level, .. }
+            | Self::Count { level }
+            | Self::Query { level, .. } => Some(*level),
             Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) => None,
         }
     }
@@ -99,9 +119,9 @@ pub struct Scan {
     pub end: Option<Bytes>,
     /// From the end towards the start.
     pub reverse: bool,
-    /// Most pairs.
+    /// Most pairs or keys.
     pub limit: usize,
-    /// Most bytes of keys and values; at least one pair.
+    /// Most bytes of what is returned; at least one pair or key.
     pub bytes_max: usize,
 }
 
@@ -119,6 +139,10 @@ pub enum Reply {
     Values(Vec<Option<Bytes>>),
     /// Pairs in the order asked for.
     Pairs(Vec<KeyValue>),
+    /// Keys in order, and where to go on.
+    Keys(KeysPage),
+    /// How many keys there are.
+    Count(u64),
     /// The state machine's answer.
     Answer(Bytes),
     /// It is done.
@@ -136,6 +160,8 @@ impl Reply {
             (Call::Get { keys, .. }, Self::Values(values)) => keys.len() == values.len(),
             (Call::Propose(_), Self::Applied { .. })
             | (Call::Scan { .. }, Self::Pairs(_))
+            | (Call::Keys { .. }, Self::Keys(_))
+            | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
             | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
             _ => false,

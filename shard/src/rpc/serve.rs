@@ -38,6 +38,16 @@ pub async fn serve(handle: &GroupHandle, epoch: RangeEpoch, call: Call, deadline
             check_range(&handle.descriptor(), epoch, |range| is_within(&scan, range))?;
             read(handle, epoch, level, deadline, move |state| scan_pairs(state, &scan)).await
         }
+        Call::Keys { level, scan } => {
+            check_range(&handle.descriptor(), epoch, |range| is_within(&scan, range))?;
+            read(handle, epoch, level, deadline, move |state| scan_keys(state, &scan)).await
+        }
+        Call::Count { level } => {
+            let count = |state: &dyn StateReader| {
+                key_value(state)?.counts().map(|counts| Reply::Count(counts.records)).map_err(failed)
+            };
+            read(handle, epoch, level, deadline, count).await
+        }
         Call::Query { level, body } => {
             let query = move |state: &dyn StateReader| state.query(&body).map(Reply::Answer).map_err(failed);
             read(handle, epoch, level, deadline, query).await
@@ -120,6 +130,12 @@ fn scan_pairs(state: &dyn StateReader, scan: &Scan) -> Result<Reply> {
     let range = ScanRange { start: &scan.start, end: scan.end.as_deref(), reverse: scan.reverse };
     let (limit, bytes_max) = (scan.limit.min(READ_ITEMS_MAX), scan.bytes_max.min(READ_BYTES_MAX));
     key_value(state)?.scan(range, limit, bytes_max).map(Reply::Pairs).map_err(failed)
+}
+
+fn scan_keys(state: &dyn StateReader, scan: &Scan) -> Result<Reply> {
+    let range = ScanRange { start: &scan.start, end: scan.end.as_deref(), reverse: false };
+    let (limit, bytes_max) = (scan.limit.min(READ_ITEMS_MAX), scan.bytes_max.min(READ_BYTES_MAX));
+    key_value(state)?.keys(range, limit, bytes_max).map(Reply::Keys).map_err(failed)
 }
 
 fn key_value(state: &dyn StateReader) -> Result<&dyn KvRead> {

@@ -45,8 +45,8 @@ fn conf_change() -> impl Strategy<Value = ConfChange> {
         .prop_map(|(epoch, ops)| ConfChange { expected_epoch: ConfEpoch(epoch), ops })
 }
 
-fn call() -> impl Strategy<Value = Call> {
-    let scan = (bytes(), option::of(bytes()), any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
+fn scan(reverse: impl Strategy<Value = bool>) -> impl Strategy<Value = Scan> {
+    (bytes(), option::of(bytes()), reverse, any::<u32>(), any::<u32>()).prop_map(
         |(start, end, reverse, limit, bytes_max)| Scan {
             start,
             end,
@@ -54,11 +54,25 @@ fn call() -> impl Strategy<Value = Call> {
             limit: limit as usize,
             bytes_max: bytes_max as usize,
         },
-    );
+    )
+}
+
+fn announcement() -> impl Strategy<Value = Announcement> {
+    let led = (any::<u64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(|(group, uid, term)| Led {
+        group: GroupId(group),
+        uid: GroupUid(uid),
+        term: Term(term),
+    });
+    (any::<bool>(), vec(led, 0..4)).prop_map(|(is_complete, led)| Announcement { is_complete, led })
+}
+
+fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         bytes().prop_map(Call::Propose),
         (level(), vec(bytes(), 0..4)).prop_map(|(level, keys)| Call::Get { level, keys }),
-        (level(), scan).prop_map(|(level, scan)| Call::Scan { level, scan }),
+        (level(), scan(any::<bool>())).prop_map(|(level, scan)| Call::Scan { level, scan }),
+        (level(), scan(Just(false))).prop_map(|(level, scan)| Call::Keys { level, scan }),
+        level().prop_map(|level| Call::Count { level }),
         (level(), bytes()).prop_map(|(level, body)| Call::Query { level, body }),
         conf_change().prop_map(Call::ChangeConf),
         any::<u64>().prop_map(|to| Call::Transfer(ReplicaId(to))),
@@ -73,6 +87,7 @@ fn request() -> impl Strategy<Value = Request> {
             call
         }),
         option::of(any::<u64>()).prop_map(|have| Request::Catalog { have }),
+        announcement().prop_map(Request::Leaders),
     ]
 }
 
@@ -132,6 +147,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         }),
         vec(option::of(bytes()), 0..4).prop_map(Reply::Values),
         pairs().prop_map(Reply::Pairs),
+        (vec(bytes(), 0..4), option::of(bytes()))
+            .prop_map(|(keys, next)| Reply::Keys(KeysPage { keys, next })),
+        any::<u64>().prop_map(Reply::Count),
         bytes().prop_map(Reply::Answer),
         Just(Reply::Done),
         pairs().prop_map(Reply::Catalog),
@@ -175,6 +193,13 @@ fn a_conf_change_with_too_many_steps_is_refused_before_it_is_sent() {
     let ops = vec![ConfChangeOp::Remove(ReplicaId(1)); quorate_storage::conf_change::STEPS_MAX + 1];
     let call = Call::ChangeConf(ConfChange { expected_epoch: ConfEpoch(1), ops });
     let request = Request::Group { group: GroupId(1), epoch: RangeEpoch(1), call };
+    assert!(matches!(request.encode(), Err(quorate_storage::Error::TooLarge { .. })));
+}
+
+#[test]
+fn an_announcement_of_too_many_groups_is_refused_before_it_is_sent() {
+    let led = vec![Led { group: GroupId(1), uid: GroupUid([1; 16]), term: Term(1) }; LED_MAX + 1];
+    let request = Request::Leaders(Announcement { is_complete: true, led });
     assert!(matches!(request.encode(), Err(quorate_storage::Error::TooLarge { .. })));
 }
 

@@ -174,19 +174,8 @@ impl DataDir {
         small_file::sync_dir(disk, paths.root())
     }
 
-    /// The numbers that name directories below `groups`, ascending.
     fn directories(&self) -> Result<Vec<GroupId>> {
-        let dir = self.groups_dir();
-        let entries = self.inner.disk.list(&dir).map_err(|cause| Error::io("list", &dir, cause))?;
-        let mut groups: Vec<GroupId> = entries
-            .iter()
-            .filter(|entry| entry.is_dir)
-            .filter_map(|entry| entry.name.parse().ok().map(GroupId))
-            .filter(|group| entries.iter().any(|entry| entry.name == group.to_string()))
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
-        Ok(groups)
+        group_directories(&*self.inner.disk, &self.inner.root)
     }
 
     fn groups_dir(&self) -> PathBuf {
@@ -194,7 +183,26 @@ impl DataDir {
     }
 }
 
-fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn DiskLock>> {
+/// The numbers that name directories below `groups` of the data directory at `root`, ascending.
+pub(crate) fn group_directories(disk: &dyn Disk, root: &Path) -> Result<Vec<GroupId>> {
+    let dir = root.join("groups");
+    let entries = disk.list(&dir).map_err(|cause| Error::io("list", &dir, cause))?;
+    let mut groups: Vec<GroupId> = entries
+        .iter()
+        .filter(|entry| entry.is_dir)
+        .filter_map(|entry| entry.name.parse().ok().map(GroupId))
+        .filter(|group| entries.iter().any(|entry| entry.name == group.to_string()))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}
+
+/// Takes the lock of the data directory at `root`.
+///
+/// # Errors
+/// [`Error::Locked`] while another process or handle has it; [`Error::Io`].
+pub(crate) fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn DiskLock>> {
     let path = root.join("node.lock");
     disk.lock(&path).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::WouldBlock => Error::Locked { path },

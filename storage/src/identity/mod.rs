@@ -11,6 +11,7 @@ mod small_file;
 mod tests;
 
 pub use data_dir::DataDir;
+pub(crate) use data_dir::{group_directories, lock};
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
 pub use paths::ReplicaPaths;

@@ -2,9 +2,11 @@
 //! not hold.
 
 mod interrupted;
+mod operations;
 mod stopping_disk;
 
 pub use interrupted::a_restore_interrupted_anywhere_leaves_one_whole_state;
+pub use operations::entries_of_any_operations_are_whole_or_not_there;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -46,11 +48,13 @@ pub fn check_all(make: &mut Make<'_>) {
     a_batch_is_there_when_write_returns(make);
     scans_keep_to_their_range_and_direction(make);
     a_view_stays_as_it_was_while_writes_go_on(make);
+    a_view_is_taken_whatever_work_is_under_way(make);
     no_reader_sees_a_part_of_a_batch(make);
     a_crash_of_the_process_leaves_whole_batches(make);
     a_power_cut_leaves_whole_batches_or_no_trust(make);
     a_closed_store_is_whole_and_trusted_whatever_follows(make);
     a_restore_interrupted_anywhere_leaves_one_whole_state(make);
+    entries_of_any_operations_are_whole_or_not_there(make);
 }
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -190,6 +194,25 @@ pub fn a_view_stays_as_it_was_while_writes_go_on(make: &mut Make<'_>) {
         let (index, records) = read_view(view.as_mut());
         assert_eq!(index, *n, "the label of a view");
         assert!(records == expected(*n), "the view of batch {n} changed");
+    }
+}
+
+/// Views taken again and again after each batch, so that some meet every step of the work behind it.
+pub fn a_view_is_taken_whatever_work_is_under_way(make: &mut Make<'_>) {
+    let subject = make();
+    let mut store = open(subject.as_ref());
+    for n in 1..=BATCHES {
+        let mut batch = Batch::new(Index(n));
+        batch.put(&[&[record::PREFIX], b"a"], &[&n.to_le_bytes()]);
+        batch.set_marker(format!("marker {n}").into_bytes());
+        store.write(&batch).expect("a write");
+        for _ in 0..1_000 {
+            let view = store.view().expect("a view");
+            assert_eq!(marker_index(view.marker()), n, "the label of a view");
+            if store.durable_index() == Index(n) {
+                break;
+            }
+        }
     }
 }
 

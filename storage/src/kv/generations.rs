@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
+use super::marker::Counts;
 use super::store::KvReader;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -116,15 +119,22 @@ pub(crate) struct Generation {
     dir: PathBuf,
     /// `None` only while dropping.
     reader: Option<Arc<dyn KvReader>>,
+    /// As of the newest batch that was written.
+    counts: Mutex<Counts>,
     is_retired: AtomicBool,
 }
 
 impl Generation {
-    pub(crate) fn new(generations: &Generations, number: u64, reader: Arc<dyn KvReader>) -> Self {
+    pub(crate) fn new(
+        generations: &Generations,
+        number: u64,
+        (reader, counts): (Arc<dyn KvReader>, Counts),
+    ) -> Self {
         Self {
             disk: generations.disk.clone(),
             dir: generations.path(number),
             reader: Some(reader),
+            counts: Mutex::new(counts),
             is_retired: AtomicBool::new(false),
         }
     }
@@ -135,6 +145,16 @@ impl Generation {
 
     pub(crate) fn reader(&self) -> &dyn KvReader {
         self.reader.as_deref().unwrap_or_else(|| unreachable!("a generation is read after its drop"))
+    }
+
+    /// What it holds.
+    pub(crate) fn counts(&self) -> Counts {
+        *self.counts.lock()
+    }
+
+    /// Tells readers what it holds after a batch was written.
+    pub(crate) fn set_counts(&self, counts: Counts) {
+        *self.counts.lock() = counts;
     }
 
     /// Its files are no longer needed by anyone who comes later.

@@ -119,7 +119,7 @@ impl KvStateMachine {
         };
         let (counts, record) =
             decoded.map_or((Counts::default(), None), |(counts, record)| (counts, Some(record)));
-        let generation = Arc::new(Generation::new(&self.generations, number, store.reader()));
+        let generation = Arc::new(Generation::new(&self.generations, number, (store.reader(), counts)));
         Ok(Ready { store, generation, record, counts })
     }
 
@@ -206,6 +206,7 @@ impl Ready {
         self.store.write(&prepared.batch)?;
         self.record = Some(prepared.record);
         self.counts = prepared.counts;
+        self.generation.set_counts(prepared.counts);
         Ok(prepared.outputs)
     }
 

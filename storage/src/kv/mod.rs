@@ -10,6 +10,7 @@ mod lsm;
 mod machine;
 mod marker;
 mod memory;
+pub(crate) mod offline;
 mod op;
 mod outcome;
 mod paged;
@@ -26,10 +27,12 @@ mod undo;
 mod view;
 
 pub use batch::{Batch, Write};
+pub(crate) use lsm::check_files as check_lsm_files;
 pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};
 pub use op::{Op, OpFailure, OpResult, When};
+pub use restore::verify_snapshot;
 pub use shared::{StoreConfig, StoreKind, StoreShared, UnknownStore};
 pub use sled::{OnHung, StoreHung};
 pub use store::{ALL_RECORDS, KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
@@ -110,6 +113,22 @@ pub trait KvRead: Send + Sync {
     /// Up to `limit` pairs of `start..end` in key order (in reverse from the end, if asked), cut after
     /// `bytes_max` of keys and values but at least one. Consistent at one applied index.
     fn scan(&self, range: ScanRange<'_>, limit: usize, bytes_max: usize) -> Result<Vec<KeyValue>>;
+
+    /// Up to `limit` keys of `range`, cut after `bytes_max` of keys but at least one, and where to go on.
+    /// Consistent at one applied index. Values are read and checked, not copied.
+    fn keys(&self, range: ScanRange<'_>, limit: usize, bytes_max: usize) -> Result<KeysPage>;
+
+    /// What the state holds, without looking at it.
+    fn counts(&self) -> Result<Counts>;
+}
+
+/// Some keys of a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeysPage {
+    /// In the order asked for.
+    pub keys: Vec<Bytes>,
+    /// The key behind the last one; `None` if the range is exhausted.
+    pub next: Option<Bytes>,
 }
 
 /// The bounds and direction of a scan.

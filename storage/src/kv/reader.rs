@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::generations::Generation;
-use super::{KeyValue, KvRead, ScanRange, record};
+use super::{Counts, KeyValue, KeysPage, KvRead, ScanRange, record};
 use crate::error::{Error, Result};
 use crate::state::StateReader;
 
@@ -69,6 +69,31 @@ impl StateReader for KvStateReader {
     }
 }
 
+impl KvStateReader {
+    /// Visits the verified pairs of `range`. `begin` makes what collects them; it is called again if the
+    /// generation was replaced meanwhile.
+    fn collect<C>(
+        &self,
+        range: ScanRange<'_>,
+        begin: impl Fn() -> C,
+        mut take: impl FnMut(&mut C, &[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<C> {
+        let start = record::stored_key(range.start);
+        let end = range.end.map_or_else(|| vec![record::PREFIX + 1], record::stored_key);
+        let stored = ScanRange { start: &start, end: Some(&end), reverse: range.reverse };
+        self.current.read(|generation| {
+            let mut collected = begin();
+            generation.reader().scan(stored, &mut |key, value| {
+                let key =
+                    key.strip_prefix(&[record::PREFIX]).ok_or(Error::Malformed { what: "stored key" })?;
+                let value = record::verify(key, value, generation.dir())?;
+                Ok(take(&mut collected, key, value))
+            })?;
+            Ok(collected)
+        })
+    }
+}
+
 impl KvRead for KvStateReader {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let stored_key = record::stored_key(key);
@@ -82,24 +107,34 @@ impl KvRead for KvStateReader {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let start = record::stored_key(range.start);
-        let end = range.end.map_or_else(|| vec![record::PREFIX + 1], record::stored_key);
-        let stored = ScanRange { start: &start, end: Some(&end), reverse: range.reverse };
-        self.current.read(|generation| {
-            let mut pairs = Vec::new();
-            let mut bytes = 0;
-            generation.reader().scan(stored, &mut |key, value| {
-                let key =
-                    key.strip_prefix(&[record::PREFIX]).ok_or(Error::Malformed { what: "stored key" })?;
-                let value = record::verify(key, value, generation.dir())?;
-                bytes += key.len() + value.len();
-                if bytes > bytes_max && !pairs.is_empty() {
-                    return Ok(ControlFlow::Break(()));
-                }
-                pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-                Ok(if pairs.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-            Ok(pairs)
-        })
+        let begin = || (Vec::new(), 0);
+        let (pairs, _) = self.collect(range, begin, |(pairs, bytes), key, value| {
+            *bytes += key.len() + value.len();
+            if *bytes > bytes_max && !pairs.is_empty() {
+                return ControlFlow::Break(());
+            }
+            pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            if pairs.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(pairs)
+    }
+
+    fn keys(&self, range: ScanRange<'_>, limit: usize, bytes_max: usize) -> Result<KeysPage> {
+        let begin = || (KeysPage::default(), 0);
+        let (page, _) = self.collect(range, begin, |(page, bytes), key, _value| {
+            *bytes += key.len();
+            let is_cut = *bytes > bytes_max && !page.keys.is_empty();
+            if is_cut || page.keys.len() >= limit {
+                page.next = Some(Bytes::copy_from_slice(key));
+                return ControlFlow::Break(());
+            }
+            page.keys.push(Bytes::copy_from_slice(key));
+            ControlFlow::Continue(())
+        })?;
+        Ok(page)
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        self.current.read(|generation| Ok(generation.counts()))
     }
 }

@@ -1,13 +1,16 @@
 //! Replaces a whole state: the next generation is built, proven, closed and only then switched to. Whatever
 //! fails or crashes before the rename leaves the old state as it was.
 
+use std::path::Path;
+
 use super::batch::Batch;
 use super::machine::{Backing, KvStateMachine};
 use super::marker::{self, Counts};
 use super::record;
 use crate::error::{Error, Result};
+use crate::ids::GroupUid;
 use crate::snapshot::SnapshotSource;
-use crate::state::{AppliedRecord, StateDigest};
+use crate::state::{AppliedRecord, RecordHasher, StateDigest};
 
 /// Bytes after which a batch of records is written.
 const BATCH_BYTES: usize = 1 << 20;
@@ -60,18 +63,42 @@ fn build(
             batch = Batch::new(label.applied.index);
         }
     }
-    if digest != label.digest {
-        return Err(Error::Corrupt {
-            what: "state digest",
-            file: part,
-            offset: 0,
-            expected: folded(label.digest),
-            found: folded(digest),
-        });
-    }
+    check_digest(digest, label.digest, &part)?;
     batch.set_marker(marker::encode(counts, label));
     store.write(&batch)?;
     store.close()
+}
+
+/// Reads all of a snapshot of the group `uid` and sums up its digest, without building anything of it.
+///
+/// # Errors
+/// Those of `source`; [`Error::Malformed`] if its keys do not ascend; [`Error::Corrupt`] about the state digest, naming
+/// `file`, if it is not the one in `label`.
+pub fn verify_snapshot(
+    uid: GroupUid,
+    source: &mut dyn SnapshotSource,
+    label: &AppliedRecord,
+    file: &Path,
+) -> Result<()> {
+    let hasher = RecordHasher::new(uid);
+    let (mut digest, mut last_key) = (StateDigest::EMPTY, None);
+    while let Some((key, value)) = source.next_record()? {
+        if last_key.as_ref().is_some_and(|last| *last >= key) {
+            return Err(Error::Malformed { what: "order of snapshot records" });
+        }
+        digest = digest.with(hasher.hash(&key, &value));
+        last_key = Some(key);
+    }
+    check_digest(digest, label.digest, file)
+}
+
+/// Whether what was read adds up to what the label says.
+pub(super) fn check_digest(found: StateDigest, expected: StateDigest, file: &Path) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    let (expected, found) = (folded(expected), folded(found));
+    Err(Error::Corrupt { what: "state digest", file: file.to_path_buf(), offset: 0, expected, found })
 }
 
 /// The halves of a digest, joined: an error has room for 64 bits.

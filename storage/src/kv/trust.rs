@@ -44,6 +44,15 @@ impl Trust {
         Ok(this)
     }
 
+    /// Whether a start under `boot` would trust the store in `dir`. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn would_trust(disk: Arc<dyn Disk>, dir: &Path, boot: BootId) -> Result<bool> {
+        let this = Self { disk, dir: dir.to_path_buf(), boot, is_trusted: false };
+        Ok(this.read()?.is_some_and(|(marked_boot, is_clean)| is_clean || marked_boot == boot))
+    }
+
     pub(crate) fn is_trusted(&self) -> bool {
         self.is_trusted
     }

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::generations::Generation;
+use super::restore::check_digest;
 use super::store::KvView;
 use super::{marker, record};
 use crate::error::{Error, Result};
 use crate::snapshot::SnapshotSink;
-use crate::state::{AppliedRecord, StateView};
+use crate::state::{AppliedRecord, RecordHasher, StateDigest, StateView};
 
 /// Every record at one applied record, which is read inside the same view.
 #[derive(Debug)]
@@ -37,10 +38,16 @@ impl StateView for KvStateView {
 
     fn write_to(&mut self, sink: &mut dyn SnapshotSink) -> Result<()> {
         let dir = self.generation.dir();
+        let hasher = RecordHasher::new(self.record.descriptor.uid);
+        let mut digest = StateDigest::EMPTY;
         self.view.for_each(&mut |key, stored| {
             let key = key.strip_prefix(&[record::PREFIX]).ok_or(Error::Malformed { what: "stored key" })?;
-            sink.put(key, record::verify(key, stored, dir)?)?;
+            let value = record::verify(key, stored, dir)?;
+            digest = digest.with(hasher.hash(key, value));
+            sink.put(key, value)?;
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        // A store that lost or changed records without an error must not become anyone's snapshot.
+        check_digest(digest, self.record.digest, dir)
     }
 }

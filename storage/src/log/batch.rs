@@ -279,6 +279,23 @@ impl BatchTable {
         &self.rows[run.row..run.row + run.count as usize]
     }
 
+    /// Every entry, in the order of the table: its position, its row, the range of its payload in the batch.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (EntryId, Row, Range<usize>)> {
+        self.runs().flat_map(|run| {
+            let mut end = self.head.body().start + usize::try_from(run.body_offset).unwrap_or(usize::MAX);
+            (run.first.get()..).zip(self.rows(run)).map(move |(index, row)| {
+                let start = end;
+                end += row.bytes as usize;
+                (EntryId { term: run.term, index: Index(index) }, *row, start..end)
+            })
+        })
+    }
+
+    /// Where the second copy of the table starts in the batch.
+    pub(super) fn end_table_at(&self) -> usize {
+        self.head.batch_bytes as usize - HEAD_BYTES - self.head.table_bytes as usize
+    }
+
     fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
         self.records.iter().filter_map(|record| match record {
             Record::Entries(run) => Some(run),

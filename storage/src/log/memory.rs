@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore};
+use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage};
 use crate::entry::{Entry, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::ids::Index;
@@ -31,6 +31,8 @@ struct Durable {
     entries: Vec<Entry>,
     /// Raised by every reopening.
     generation: u64,
+    /// Payload bytes appended since the last reopening.
+    written_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl MemoryLog {
         if base.id.index > Index(0) {
             state.snapshots.push(base);
         }
-        let durable = Durable { state: state.clone(), entries: Vec::new(), generation: 0 };
+        let durable = Durable { state: state.clone(), entries: Vec::new(), generation: 0, written_bytes: 0 };
         let hard_state = state.hard_state;
         let shared = Arc::new(Mutex::new(durable));
         Self { recovered: state, shared, generation: 0, hard_state, is_closed: false }
@@ -57,6 +59,7 @@ impl MemoryLog {
     pub fn reopen(&self) -> Self {
         let mut durable = self.shared.lock();
         durable.generation += 1;
+        durable.written_bytes = 0;
         let recovered = durable.state.clone();
         Self {
             hard_state: recovered.hard_state,
@@ -93,6 +96,7 @@ impl Durable {
             self.state.skeleton.push(entry.id(), entry.kind == EntryKind::ConfChange);
             self.entries.truncate(self.position(entry.index));
             self.entries.push(entry.clone());
+            self.written_bytes += entry.payload.len() as u64;
         }
         if let Some(newest) = batch.hard_state {
             *hard_state = newest;
@@ -170,6 +174,12 @@ impl LogStore for MemoryLog {
         })
     }
 
+    fn usage(&self) -> LogUsage {
+        let durable = self.shared.lock();
+        let disk_bytes = durable.entries.iter().map(|entry| entry.payload.len() as u64).sum();
+        LogUsage { disk_bytes, written_bytes: durable.written_bytes }
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::new(MemoryReader { shared: Arc::clone(&self.shared) })
     }
@@ -198,6 +208,12 @@ impl LogReader for MemoryReader {
             entries.push(entry.clone());
         }
         Ok(entries)
+    }
+
+    fn bytes_above(&self, index: Index) -> u64 {
+        let durable = self.shared.lock();
+        let above = durable.entries.iter().rev().take_while(|entry| entry.index > index);
+        above.map(|entry| entry.payload.len() as u64).sum()
     }
 }
 

@@ -14,8 +14,10 @@ mod scan;
 mod segment;
 mod segmented;
 mod summary;
+pub(crate) mod survey;
 
 pub use memory::MemoryLog;
+pub(crate) use recovery::read_state;
 pub use segmented::{LogConfig, LogPlace, SegmentedLog};
 
 use std::fmt;
@@ -67,6 +69,15 @@ pub struct LogState {
     pub clean: bool,
 }
 
+/// What a log takes and has cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogUsage {
+    /// Bytes of its files, reserved room included.
+    pub disk_bytes: u64,
+    /// Bytes written since it was opened: padding, heads and zeroed room included.
+    pub written_bytes: u64,
+}
+
 /// Writes one replica's log.
 pub trait LogStore: fmt::Debug + Send {
     /// What was found when this log was opened. Does not change afterwards.
@@ -103,6 +114,9 @@ pub trait LogStore: fmt::Debug + Send {
     /// [`crate::Error::OutOfRange`] if `through` is behind the last entry: nothing was written.
     fn compact(&mut self, through: Index) -> Result<()>;
 
+    /// What the log takes on the disk, and what was written to it. Touches nothing; a step per segment.
+    fn usage(&self) -> LogUsage;
+
     /// A reader that sees every append that has returned.
     fn reader(&self) -> Arc<dyn LogReader>;
 
@@ -118,6 +132,11 @@ pub trait LogReader: fmt::Debug + Send + Sync {
     /// [`crate::Error::OutOfRange`] if `low` was compacted away or is behind the end;
     /// [`crate::Error::Corrupt`] if an entry does not match its checksum.
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>>;
+
+    /// About how many bytes of log files the entries above `index` take: exact to a batch in the segment that is
+    /// written, in proportion to the entries in older ones. Never grows with `index`. Reads nothing; a step per
+    /// segment.
+    fn bytes_above(&self, index: Index) -> u64;
 }
 
 impl LogSkeleton {

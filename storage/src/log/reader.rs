@@ -45,6 +45,8 @@ pub(super) struct ClosedSegment {
     pub(super) first: Option<Index>,
     /// Its batches; `None` if they stand in its seal.
     pub(super) refs: Option<Arc<[BatchRef]>>,
+    /// Size of its file.
+    pub(super) bytes: u64,
 }
 
 /// The segment that is written.
@@ -54,6 +56,10 @@ pub(super) struct OpenSegment {
     pub(super) path: Arc<Path>,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) summary: Summary,
+    /// Behind its last batch.
+    pub(super) end: u64,
+    /// Size its file was given.
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]
@@ -163,6 +169,34 @@ impl LogReader for Shared {
             at = end;
         }
         Ok(collected.entries)
+    }
+
+    fn bytes_above(&self, index: Index) -> u64 {
+        let view = self.view.read();
+        let index = index.max(view.first.prev());
+        let mut bytes = view.open.bytes_above(index);
+        // Behind the last entry of the segment at hand: newer segments take precedence.
+        let mut end = view.last.next().min(view.open.summary.first().unwrap_or(Index(u64::MAX)));
+        for segment in view.closed.iter().rev() {
+            if end <= index.next() {
+                break;
+            }
+            let Some(first) = segment.first.filter(|first| *first < end) else { continue };
+            let (held, above) = (end.get() - first.get(), end.get() - first.max(index.next()).get());
+            let share = u128::from(segment.bytes) * u128::from(above) / u128::from(held);
+            bytes += u64::try_from(share).expect("a part is no larger than the whole");
+            end = first;
+        }
+        bytes
+    }
+}
+
+impl OpenSegment {
+    /// From the first batch on that begins above `index`.
+    fn bytes_above(&self, index: Index) -> u64 {
+        let refs = &self.summary.refs;
+        let above = refs.get(refs.partition_point(|batch| batch.first <= index));
+        above.map_or(0, |batch| self.end - batch.offset)
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Segment {
     pub(super) head: SegmentHead,
     pub(super) summary: Summary,
     pub(super) is_sealed: bool,
+    /// Size of the file.
+    pub(super) bytes: u64,
 }
 
 /// How the newest segment ends.
@@ -42,8 +44,16 @@ pub(super) struct Recovery {
     pub(super) leftovers: Vec<PathBuf>,
 }
 
-/// Reads the log in `dir`.
-pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<Recovery> {
+/// What a start would find in the log in `dir`. Opens nothing for writing.
+///
+/// # Errors
+/// As [`super::SegmentedLog::open`].
+pub(crate) fn read_state(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<LogState> {
+    recover(disk, dir, owner, OpenMode::Read).map(|recovery| recovery.state)
+}
+
+/// Reads the log in `dir`. `mode` is how the newest segment is opened: to go on with it, for writing.
+pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: OpenMode) -> Result<Recovery> {
     let (mut found, mut leftovers) = list(disk, dir)?;
     let mut heads = read_heads(disk, dir, owner, &mut found, &mut leftovers)?;
     let Some(newest) = found.pop().zip(heads.pop()) else {
@@ -55,7 +65,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<
     for ((name, head), until) in found.into_iter().zip(heads).zip(next) {
         segments.push(read_closed(disk, dir, (name, head), until)?);
     }
-    let (newest, tail, is_torn) = read_newest(disk, dir, newest)?;
+    let (newest, tail, is_torn) = read_newest(disk, dir, newest, mode)?;
     segments.push(newest);
     check_chain(&segments)?;
     let state = replay(dir, &segments, is_torn)?;
@@ -63,7 +73,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Result<
 }
 
 /// The newest segments with consecutive numbers, oldest first, and the files before them.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
     let entries = disk.list(dir).map_err(|source| Error::io("list", dir, source))?;
     let mut names: Vec<SegmentName> =
         entries.iter().filter_map(|entry| SegmentName::parse(&entry.name)).collect();
@@ -117,19 +127,20 @@ fn read_closed(
         Some(summary) => summary,
         None => scan(file.as_ref(), &path, &head, Some(until))?.summary,
     };
-    Ok(Segment { name, path, head, summary, is_sealed })
+    Ok(Segment { name, path, head, summary, is_sealed, bytes })
 }
 
 fn read_newest(
     disk: &dyn Disk,
     dir: &Path,
     (name, head): (SegmentName, SegmentHead),
+    mode: OpenMode,
 ) -> Result<(Segment, Tail, bool)> {
     let path = name.path(dir);
-    let file = disk.open(&path, OpenMode::Write).map_err(|source| Error::io("open", &path, source))?;
+    let file = disk.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
     let bytes = len(file.as_ref(), &path)?;
     if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
-        return Ok((Segment { name, path, head, summary, is_sealed: true }, Tail::Ended, false));
+        return Ok((Segment { name, path, head, summary, is_sealed: true, bytes }, Tail::Ended, false));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
     let has_batches = scan.is_torn || scan.summary.sequence != head.sequence;
@@ -139,7 +150,7 @@ fn read_newest(
         return Err(Error::LogLost { file: path, reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
-    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false }, tail, scan.is_torn))
+    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, scan.is_torn))
 }
 
 /// Each segment starts with the sequence and the checksum that the one before ended with.

@@ -10,9 +10,10 @@ use super::segment::{HEAD_PAGE_BYTES, SegmentHead};
 use super::summary::{Refusal, Summary};
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
+use crate::ids::FileId;
 
 /// The longest file a scan reads into memory at once: a segment of one batch, its head and its seal.
-const SCAN_BYTES_MAX: u64 = 2 * BATCH_BYTES_MAX as u64;
+pub(super) const SCAN_BYTES_MAX: u64 = 2 * BATCH_BYTES_MAX as u64;
 
 /// What a scan found.
 #[derive(Debug)]
@@ -111,15 +112,7 @@ impl Scanner<'_> {
 
     /// Whether something was written behind the batch at the start of `rest`.
     fn is_proven(&self, rest: &[u8]) -> bool {
-        let is_later = |table: Option<BatchTable>| {
-            table.is_some_and(|table| {
-                table.head.file == self.head.header.file && table.head.sequence > self.scan.summary.sequence
-            })
-        };
-        self.until.is_some()
-            || (ALIGN_BYTES..=rest.len()).step_by(ALIGN_BYTES).any(|at| {
-                is_later(BatchTable::at_front(&rest[at..])) || is_later(BatchTable::at_end(&rest[..at]))
-            })
+        self.until.is_some() || is_followed(rest, self.head.header.file, self.scan.summary.sequence)
     }
 
     /// A proven batch that is not intact still counts if one table and the body are.
@@ -175,8 +168,19 @@ impl Scanner<'_> {
     }
 }
 
+/// Whether `rest` holds a table of a batch of `file` behind `sequence`. It starts where the batch of that sequence
+/// should.
+pub(super) fn is_followed(rest: &[u8], file: FileId, sequence: u64) -> bool {
+    let is_later = |table: Option<BatchTable>| {
+        table.is_some_and(|table| table.head.file == file && table.head.sequence > sequence)
+    };
+    (ALIGN_BYTES..=rest.len())
+        .step_by(ALIGN_BYTES)
+        .any(|at| is_later(BatchTable::at_front(&rest[at..])) || is_later(BatchTable::at_end(&rest[..at])))
+}
+
 /// Checks the body against the table; the checksum found if it differs (0 if it is cut off).
-fn body_crc(table: &BatchTable, batch: &[u8]) -> Result<(), u32> {
+pub(super) fn body_crc(table: &BatchTable, batch: &[u8]) -> Result<(), u32> {
     let found = batch.get(table.head.body()).map_or(0, crc32fast::hash);
     let is_sound = batch.len() >= table.head.body().end && found == table.head.body_crc;
     if is_sound { Ok(()) } else { Err(found) }

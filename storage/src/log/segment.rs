@@ -162,6 +162,11 @@ pub(super) fn seal(file: &dyn DiskFile, path: &Path, summary: &Summary, offset: 
 
 /// The seal of a closed segment of `bytes` bytes, if it has a sound one.
 pub(super) fn read_seal(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<Option<Summary>> {
+    Ok(find_seal(file, path, bytes)?.map(|(_, summary)| summary))
+}
+
+/// [`read_seal`], with the offset at which the seal starts.
+pub(super) fn find_seal(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<Option<(u64, Summary)>> {
     let Some(end_at) = bytes.checked_sub(SEAL_END_BYTES as u64) else { return Ok(None) };
     let mut end = [0; SEAL_END_BYTES];
     file.read_exact_at(&mut end, end_at).map_err(|source| Error::io("read", path, source))?;
@@ -172,7 +177,7 @@ pub(super) fn read_seal(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<
     if crc32fast::hash(&seal) != crc {
         return Ok(None);
     }
-    Ok(Summary::take(&mut Fields(&seal)))
+    Ok(Summary::take(&mut Fields(&seal)).map(|summary| (offset, summary)))
 }
 
 /// Offset and checksum of the seal that ends at `end_at`.

@@ -14,8 +14,8 @@ use super::reader::{ClosedSegment, OpenSegment, Shared, View};
 use super::recovery::{Recovery, Segment, Tail, recover};
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
 use super::summary::{Checkpoint, LastBatch, Summary};
-use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore};
-use crate::disk::{Disk, DiskFile};
+use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::entry::{EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::identity::{FileHeader, FileKind, FileOwner};
@@ -71,6 +71,7 @@ pub struct SegmentedLog {
     shared: Arc<Shared>,
     cursor: Cursor,
     builder: BatchBuilder,
+    written_bytes: u64,
     latch: Option<Arc<Error>>,
 }
 
@@ -129,7 +130,7 @@ impl SegmentedLog {
     /// or this release's. [`Error::Io`].
     pub fn open(place: LogPlace, config: LogConfig) -> Result<Self> {
         let Recovery { mut segments, tail, state, leftovers } =
-            recover(place.disk.as_ref(), &place.dir, &place.owner)?;
+            recover(place.disk.as_ref(), &place.dir, &place.owner, OpenMode::Write)?;
         for path in &leftovers {
             remove(place.disk.as_ref(), path);
         }
@@ -145,7 +146,15 @@ impl SegmentedLog {
                     planned_bytes: newest.head.planned_bytes,
                 };
                 let (number, path) = (newest.name.number, Arc::from(newest.path.as_path()));
-                (OpenSegment { number, path, file: Arc::from(file), summary: newest.summary }, cursor)
+                let open = OpenSegment {
+                    number,
+                    path,
+                    file: Arc::from(file),
+                    summary: newest.summary,
+                    end,
+                    bytes: newest.head.planned_bytes.max(newest.bytes),
+                };
+                (open, cursor)
             }
             Tail::Ended => {
                 let last = last_id(&state.skeleton);
@@ -172,7 +181,18 @@ impl SegmentedLog {
         let shared = Arc::new(Shared::new(Arc::clone(&place.disk), view));
         let hard_state = recovered.hard_state;
         let builder = BatchBuilder::default();
-        Self { place, config, recovered, skeleton, hard_state, shared, cursor, builder, latch: None }
+        Self {
+            place,
+            config,
+            recovered,
+            skeleton,
+            hard_state,
+            shared,
+            cursor,
+            builder,
+            written_bytes: 0,
+            latch: None,
+        }
     }
 
     /// Puts one batch's records into the builder, and into what is known of the log.
@@ -247,6 +267,7 @@ impl SegmentedLog {
             let end = self.cursor.offset + batch_bytes;
             file.write_all_at(zeros, end).map_err(|source| Error::io("write", &path, source))?;
             self.cursor.zeroed = end + zeros.len() as u64;
+            self.written_bytes += zeros.len() as u64;
             self.cursor.zero_next_bytes = (2 * self.cursor.zero_next_bytes).min(ZEROS.len() as u64);
         }
         file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
@@ -256,6 +277,8 @@ impl SegmentedLog {
         view.first = self.skeleton.first();
         view.last = self.skeleton.last;
         self.cursor.offset += batch_bytes;
+        view.open.end = self.cursor.offset;
+        self.written_bytes += batch_bytes;
         Ok(())
     }
 
@@ -264,7 +287,7 @@ impl SegmentedLog {
         // Only this writer changes the view, so what is read stays; readers go on meanwhile.
         let view = self.shared.view.read();
         let open = &view.open;
-        seal(open.file.as_ref(), &open.path, &open.summary, self.cursor.offset)?;
+        let sealed_bytes = seal(open.file.as_ref(), &open.path, &open.summary, self.cursor.offset)?;
         let name = SegmentName { number: open.number + 1, first: last.index.next() };
         let planned_bytes = self.config.segment_bytes.max(HEAD_PAGE_BYTES + batch_bytes);
         let (open, cursor) = create_segment(&self.place, name, &open.summary, last, planned_bytes)?;
@@ -276,7 +299,9 @@ impl SegmentedLog {
             path: sealed.path,
             first: sealed.summary.first(),
             refs: None,
+            bytes: sealed_bytes,
         });
+        self.written_bytes += sealed_bytes - self.cursor.offset + HEAD_PAGE_BYTES;
         self.cursor = Cursor { zero_next_bytes: self.cursor.zero_next_bytes, ..cursor };
         Ok(())
     }
@@ -364,6 +389,12 @@ impl LogStore for SegmentedLog {
         Ok(())
     }
 
+    fn usage(&self) -> LogUsage {
+        let view = self.shared.view.read();
+        let closed: u64 = view.closed.iter().map(|segment| segment.bytes).sum();
+        LogUsage { disk_bytes: closed + view.open.bytes, written_bytes: self.written_bytes }
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::clone(&self.shared) as Arc<dyn LogReader>
     }
@@ -415,7 +446,8 @@ impl From<Segment> for ClosedSegment {
     fn from(segment: Segment) -> Self {
         let refs = (!segment.is_sealed).then(|| Arc::from(segment.summary.refs.as_slice()));
         let first = segment.summary.first();
-        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs }
+        let bytes = segment.bytes;
+        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, bytes }
     }
 }
 
@@ -445,7 +477,15 @@ fn create_segment(
         zero_next_bytes: ZERO_FIRST_BYTES,
         planned_bytes: head.planned_bytes,
     };
-    Ok((OpenSegment { number: name.number, path: Arc::from(name.path(&place.dir)), file, summary }, cursor))
+    let open = OpenSegment {
+        number: name.number,
+        path: Arc::from(name.path(&place.dir)),
+        file,
+        summary,
+        end: HEAD_PAGE_BYTES,
+        bytes: head.planned_bytes,
+    };
+    Ok((open, cursor))
 }
 
 /// Makes sure that the last thing of the open segment is on the device.

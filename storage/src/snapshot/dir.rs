@@ -15,8 +15,8 @@ use crate::snapshot::label::read_token;
 use crate::snapshot::layout::{PART_SUFFIX, QUARANTINE_SUFFIX, TEMPORARY_SUFFIX, file_name, parse_file_name};
 use crate::snapshot::writer::{remove_if_there, rename_into_place};
 use crate::snapshot::{
-    ReadFrom, SnapshotChunks, SnapshotLabel, SnapshotReader, SnapshotSpool, SnapshotToken, SnapshotWriter,
-    SpoolLimits, verify,
+    ReadFrom, Retention, SnapshotChunks, SnapshotLabel, SnapshotReadBack, SnapshotReader, SnapshotSpool,
+    SnapshotToken, SnapshotWriter, SpoolLimits, verify,
 };
 use crate::state::{AppliedRecord, StateDigest};
 
@@ -206,25 +206,39 @@ impl SnapshotDir {
         })
     }
 
-    /// Keeps the newest `keep` usable ones of `recorded` (the log's) and removes every complete file older than
-    /// all of them. Newer files stay: one may be received at this moment. Returns what was kept, oldest first;
-    /// with fewer than `keep` usable ones nothing is removed.
+    /// Keeps the newest usable ones of `recorded` (the log's) that `retention` allows, and removes every complete
+    /// file that is older than all of them, or as old and not recorded. Newer files stay: one may be received at
+    /// this moment. Returns what was kept, oldest first; with fewer than two usable ones nothing is removed.
     ///
     /// # Errors
     /// [`Error::Io`].
-    ///
-    /// # Panics
-    /// If `keep` is 0: a group always has a snapshot.
-    pub fn prune(&self, recorded: &[SnapshotToken], keep: usize) -> Result<Vec<SnapshotToken>> {
-        assert!(keep > 0, "a group always has a snapshot");
+    pub fn prune(&self, recorded: &[SnapshotToken], retention: Retention) -> Result<Vec<SnapshotToken>> {
         let mut kept = self.usable(recorded)?;
-        if kept.len() < keep {
-            return Ok(kept);
-        }
-        kept.drain(..kept.len() - keep);
-        let oldest = kept[0].id.index;
-        self.remove_where(|name| parse_file_name(name).is_some_and(|id| id.index < oldest))?;
+        kept.drain(..retention.surplus(&kept));
+        let [oldest, .., newest] = kept.as_slice() else { return Ok(kept) };
+        let (oldest, newest) = (oldest.id.index, newest.id.index);
+        let is_recorded = |id: EntryId| recorded.iter().any(|token| token.id == id);
+        self.remove_where(|name| {
+            parse_file_name(name)
+                .is_some_and(|id| id.index < oldest || (id.index <= newest && !is_recorded(id)))
+        })?;
         Ok(kept)
+    }
+
+    /// Refuses a file of `bytes` that would leave less than `reserve_bytes` free.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`]; [`Error::Io`] if the disk does not say.
+    pub fn check_room(&self, id: EntryId, bytes: u64, reserve_bytes: u64) -> Result<()> {
+        check_room(&*self.disk, &self.path, &self.path_of(id), bytes.saturating_add(reserve_bytes))
+    }
+
+    /// Begins to read the file of `token` back from the device, to see whether it is what the token says.
+    ///
+    /// # Errors
+    /// As [`verify`].
+    pub fn read_back(&self, token: SnapshotToken) -> Result<SnapshotReadBack> {
+        SnapshotReadBack::open(&*self.disk, &self.path_of(token.id), token)
     }
 
     /// Puts the file of `id` aside under another name, so that it is never used again but can be looked at.
@@ -260,4 +274,13 @@ impl SnapshotDir {
     fn sync(&self) -> Result<()> {
         self.disk.sync_dir(&self.path).map_err(|cause| Error::io("sync", &self.path, cause))
     }
+}
+
+/// Refuses `file` in `dir` unless `needed_bytes` are free there.
+pub(super) fn check_room(disk: &dyn Disk, dir: &Path, file: &Path, needed_bytes: u64) -> Result<()> {
+    let free_bytes = disk.free_bytes(dir).map_err(|cause| Error::io("stat", dir, cause))?;
+    if free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    Err(Error::NoRoom { path: file.to_path_buf(), needed_bytes, free_bytes })
 }

@@ -100,6 +100,14 @@ pub fn read_token(disk: &dyn Disk, path: &Path) -> Result<(SnapshotToken, Snapsh
     Ok((token, label))
 }
 
+/// The last bytes of the file at `path`: its footer, if it is a snapshot.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Io`]; [`Error::Corrupt`] if it is too short.
+pub(crate) fn read_footer(disk: &dyn Disk, path: &Path) -> Result<u32> {
+    Ok(u32_at(&CheckedFile::open(disk, path)?.last::<FOOTER_BYTES>()?, 0))
+}
+
 /// Whether the label is of the position the file is named for. A name that is not a snapshot's says nothing.
 pub(super) fn check_name(path: &Path, label: &SnapshotLabel) -> Result<()> {
     let named = path.file_name().and_then(|name| parse_file_name(name.to_str()?));

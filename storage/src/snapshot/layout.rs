@@ -13,6 +13,10 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A block is closed once its body has this many bytes.
 pub(super) const BLOCK_BODY_BYTES_TARGET: usize = 64 * 1024;
 
+/// A file that is written is synced each time so many bytes have gathered: the system never has more to write at
+/// once, so that the syncs of logs on the same disk do not wait behind a gigabyte.
+pub(super) const SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Lengths in front of each record.
 pub(super) const RECORD_HEADER_BYTES: usize = 8;
 

@@ -8,9 +8,10 @@ use crate::error::{Error, Result};
 use crate::ids::GroupUid;
 use crate::snapshot::checked_file::CheckedFile;
 use crate::snapshot::chunk::{CHUNK_BYTES_MAX, SnapshotChunk};
+use crate::snapshot::dir::check_room;
 use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::label::Front;
-use crate::snapshot::layout::{FILE_BYTES_MIN, PART_SUFFIX, corrupt, file_name};
+use crate::snapshot::layout::{FILE_BYTES_MIN, PART_SUFFIX, SYNC_BYTES, corrupt, file_name};
 use crate::snapshot::verify::{ReadFrom, verify};
 use crate::snapshot::writer::{remove_if_there, rename_into_place};
 use crate::snapshot::{SnapshotLabel, SnapshotToken};
@@ -38,6 +39,8 @@ pub struct SnapshotSpool {
     file: Box<dyn DiskFile>,
     /// Bytes taken. Invariant: `received <= token.bytes`.
     received: u64,
+    /// Bytes that were synced. Invariant: `synced <= received`.
+    synced: u64,
 }
 
 impl SnapshotSpool {
@@ -56,13 +59,17 @@ impl SnapshotSpool {
         if token.bytes < FILE_BYTES_MIN {
             return Err(SnapshotFault::TooSmall.error(&part, 0, [FILE_BYTES_MIN, token.bytes]));
         }
-        let free = disk.free_bytes(dir).map_err(|cause| Error::io("stat", dir, cause))?;
-        if free < token.bytes.saturating_add(limits.reserve_bytes) {
-            return Err(Error::io("reserve room for", &part, std::io::ErrorKind::StorageFull.into()));
-        }
         remove_if_there(&*disk, &part)?;
+        check_room(&*disk, dir, &part, token.bytes.saturating_add(limits.reserve_bytes))?;
         let file = disk.open(&part, OpenMode::Create).map_err(|cause| Error::io("create", &part, cause))?;
-        Ok(Self { disk, dir: dir.to_path_buf(), group, token, part, file, received: 0 })
+        let (dir, received, synced) = (dir.to_path_buf(), 0, 0);
+        let spool = Self { disk, dir, group, token, part, file, received, synced };
+        // Taken now, so that several that are received at once do not count on the same room.
+        spool
+            .file
+            .preallocate(token.bytes)
+            .map_err(|cause| Error::io("reserve room for", &spool.part, cause))?;
+        Ok(spool)
     }
 
     /// Bytes received so far: the offset the next chunk must have.
@@ -80,7 +87,7 @@ impl SnapshotSpool {
         self.received == self.token.bytes
     }
 
-    /// Takes the next chunk. Not synced. A refused chunk changes nothing: the stream can go on at
+    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every 8 MiB. A refused chunk changes nothing: the stream can go on at
     /// [`Self::received`].
     ///
     /// # Errors
@@ -110,6 +117,10 @@ impl SnapshotSpool {
             .write_all_at(&chunk.bytes, self.received)
             .map_err(|cause| Error::io("write", &self.part, cause))?;
         self.received += bytes;
+        if self.received - self.synced >= SYNC_BYTES {
+            self.synced = self.received;
+            self.file.sync_data().map_err(|cause| Error::io("sync", &self.part, cause))?;
+        }
         Ok(())
     }
 

@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 27] = [
+pub(super) static COUNTERS: [CounterSource; 32] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -78,6 +78,11 @@ pub(super) static COUNTERS: [CounterSource; 27] = [
     node_only(&names::SNAPSHOTS_PUBLISHED, |s| s.snapshots.published.get()),
     node_only(&names::SNAPSHOTS_INSTALLED, |s| s.snapshots.installed.get()),
     node_only(&names::SNAPSHOTS_FAILED, |s| s.snapshots.failed.get()),
+    node_only(&names::SNAPSHOTS_CORRUPT, |s| s.snapshots.corrupt.get()),
+    node_only(&names::SNAPSHOTS_REFUSED, |s| s.snapshots.refused.get()),
+    node_only(&names::SNAPSHOT_SENT_BYTES, |s| s.snapshots.sent_bytes.get()),
+    node_only(&names::SNAPSHOT_RECEIVED_BYTES, |s| s.snapshots.received_bytes.get()),
+    node_only(&names::SNAPSHOTS_RESUMED, |s| s.snapshots.resumed.get()),
 ];
 
 const fn summed(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSource {

@@ -107,6 +107,16 @@ pub struct SnapshotStats {
     pub installed: Count,
     /// Snapshots that could not be published, sent, received or installed.
     pub failed: Count,
+    /// Snapshot files found corrupt: read back after they were written, or received.
+    pub corrupt: Count,
+    /// Snapshots that were not begun because there was no room, or no place among those received at one time.
+    pub refused: Count,
+    /// Bytes of snapshots sent to other replicas.
+    pub sent_bytes: Count,
+    /// Bytes of snapshots received from other replicas.
+    pub received_bytes: Count,
+    /// Transfers that went on after a broken connection.
+    pub resumed: Count,
 }
 
 impl GroupStats {

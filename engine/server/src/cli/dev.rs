@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::block_on;
-use crate::dev::{self, Cluster, DataDir};
+use crate::cluster::Cluster;
+use crate::dev::{self, DataDir};
 use crate::exit::StartError;
-use crate::options::{DevOptions, Store};
+use crate::options::{DevOptions, RoutingMode, Store};
 use crate::signals;
 
 /// Options of `quorate dev`. Node i, from 0, takes port + i of each listener, all on 127.0.0.1.
@@ -35,6 +36,9 @@ pub(super) struct DevArgs {
     /// Store of the state machines.
     #[arg(long, value_enum, default_value_t)]
     store: Store,
+    /// What a client gets for a key that another node leads: MOVED, or the answer.
+    #[arg(long, value_enum, default_value_t = RoutingMode::Proxy)]
+    routing: RoutingMode,
     /// Entries applied between two snapshots.
     #[arg(long, hide = true)]
     snapshot_entries: Option<u64>,
@@ -74,6 +78,7 @@ impl DevArgs {
             admin_port: self.admin_port,
             peer_port: self.peer_port,
             store: self.store,
+            routing: self.routing,
             snapshot_entries: self.snapshot_entries,
         }
     }
@@ -88,7 +93,7 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<DevOptions, clap::Error> {
         let args = ["quorate", "dev"].iter().chain(args);
-        let Cli { command: Command::Dev(dev) } = Cli::try_parse_from(args)?;
+        let Command::Dev(dev) = Cli::try_parse_from(args)?.command else { unreachable!("dev was asked for") };
         let data = dev.data.clone().unwrap_or_default();
         Ok(dev.options(data))
     }
@@ -98,13 +103,13 @@ mod tests {
         let options = parse(&[]).unwrap();
         assert_eq!((options.nodes, options.groups), (3, 8));
         assert_eq!((options.resp_port, options.admin_port, options.peer_port), (6380, 9180, 7380));
-        assert_eq!((options.store, options.snapshot_entries), (Store::Lsm, None));
+        assert_eq!((options.store, options.routing), (Store::Lsm, RoutingMode::Proxy));
         assert!(options.check().is_ok());
     }
 
     #[test]
     fn every_option_reaches_its_setting() {
-        let args = "--nodes 1 --groups 64 --data d --resp-port 1 --admin-port 2 --peer-port 3 --store sled \
+        let args = "--nodes 1 --groups 64 --data d --resp-port 1 --admin-port 2 --peer-port 3 --store sled --routing cluster \
                     --snapshot-entries 9";
         let options = parse(&args.split_whitespace().collect::<Vec<_>>()).unwrap();
         let expected = DevOptions {
@@ -115,6 +120,7 @@ mod tests {
             admin_port: 2,
             peer_port: 3,
             store: Store::Sled,
+            routing: RoutingMode::Cluster,
             snapshot_entries: Some(9),
         };
         assert_eq!(options, expected);

@@ -1,4 +1,4 @@
-//! All nodes of `quorate dev`, in this process, over real loopback TCP.
+//! The nodes of `quorate dev` and of `quorate node` on the real engine: both open nodes the same way.
 
 use std::fmt;
 use std::io;
@@ -8,17 +8,23 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use quorate::config::{NodeAddress, slot_ranges};
-use quorate::{Config, Node, NodeId, Seams, StoreKind};
+use quorate::{Config, Node, NodeId, Seams};
 use quorate_telemetry::exporter::Exporter;
 use tokio::task::JoinHandle;
 
-use super::{EngineBackend, errors};
+use super::admission::HELD_ELECTIONS;
+use super::{EngineBackend, errors, pages};
 use crate::backend::BoxFuture;
-use crate::dev::{Cluster, ClusterNode, RunningCluster};
+use crate::cluster::{Cluster, ClusterNode, RunningCluster, Started};
+use crate::config::NodeSettings;
 use crate::exit::StartError;
-use crate::options::{DevOptions, Store};
+use crate::options::DevOptions;
 
-/// How long a start waits for leaders.
+/// How often a node that waits for others compares what it knows by then with its settings.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it says what it waits for.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the start of a whole cluster waits for leaders.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A group that was destroyed keeps its series this long.
 const SERIES_IDLE: Duration = Duration::from_secs(60);
@@ -30,15 +36,13 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub struct EngineCluster;
 
 impl Cluster for EngineCluster {
-    fn start<'a>(
-        &'a self,
-        options: &'a DevOptions,
-    ) -> BoxFuture<'a, Result<Box<dyn RunningCluster>, StartError>> {
+    fn start<'a>(&'a self, options: &'a DevOptions) -> BoxFuture<'a, Started> {
         Box::pin(async move {
             let addresses = addresses(options)?;
-            let opening = addresses.iter().map(|address| open(options, &addresses, address.node));
+            let opening = addresses.iter().map(|address| open(dev_config(options, &addresses, address)));
             let opened = join_all(opening).await;
-            let mut running = Running { nodes: Vec::new(), groups: options.groups as usize };
+            let mut running =
+                Running { nodes: Vec::new(), groups: options.groups as usize, extent: Extent::All };
             let mut failed = None;
             for node in opened {
                 match node {
@@ -56,6 +60,24 @@ impl Cluster for EngineCluster {
             }
         })
     }
+
+    fn start_node<'a>(&'a self, settings: &'a NodeSettings) -> BoxFuture<'a, Started> {
+        Box::pin(async move {
+            let config = settings.engine();
+            let groups = config.bootstrap.ranges.len();
+            let nodes = vec![open(config).await?];
+            Ok(Box::new(Running { nodes, groups, extent: Extent::Part }) as Box<dyn RunningCluster>)
+        })
+    }
+}
+
+/// How much of the cluster is in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All nodes: they come and go together.
+    All,
+    /// One of them: the others take over when it goes, and it waits for them when it comes.
+    Part,
 }
 
 struct RunningNode {
@@ -68,6 +90,7 @@ struct RunningNode {
 struct Running {
     nodes: Vec<RunningNode>,
     groups: usize,
+    extent: Extent,
 }
 
 impl fmt::Debug for Running {
@@ -87,20 +110,26 @@ impl RunningCluster for Running {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(async move {
-            let ready = self.nodes.iter().map(|running| running.node.ready(READY_TIMEOUT));
-            try_join_all(ready).await.map_err(errors::of_start)?;
-            let found = self.nodes.first().map_or(0, |first| first.node.catalog().user_groups().count());
-            if found == self.groups {
-                return Ok(());
+            match self.extent {
+                Extent::All => {
+                    let ready = self.nodes.iter().map(|running| running.node.ready(READY_TIMEOUT));
+                    try_join_all(ready).await.map_err(errors::of_start)?;
+                }
+                Extent::Part => join_all(self.nodes.iter().map(|running| self.wait(running)))
+                    .await
+                    .into_iter()
+                    .collect::<Result<(), _>>()?,
             }
-            let source = Arc::new(OtherGroups { asked: self.groups, found });
-            Err(StartError::Config { source })
+            self.nodes.iter().try_for_each(|running| self.check_groups(&running.node))
         })
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), StartError>> {
         Box::pin(async move {
-            let stopping = self.nodes.iter().map(|running| running.node.shutdown_together());
+            let stopping = self.nodes.iter().map(async |running| match self.extent {
+                Extent::All => running.node.shutdown_together().await,
+                Extent::Part => running.node.shutdown().await,
+            });
             let stopped = join_all(stopping).await;
             for running in &self.nodes {
                 running.upkeep.abort();
@@ -110,31 +139,68 @@ impl RunningCluster for Running {
     }
 }
 
-/// The directory was made with another number of groups.
+impl Running {
+    /// Waits for nodes of other processes for as long as it takes.
+    async fn wait(&self, running: &RunningNode) -> Result<(), StartError> {
+        let begun = tokio::time::Instant::now();
+        let mut reported = begun;
+        while let Err(error) = running.node.ready(CHECK_INTERVAL).await {
+            if !matches!(error, quorate::Error::Group(quorate::GroupError::DeadlineExceeded)) {
+                return Err(errors::of_start(error));
+            }
+            self.check_groups(&running.node)?;
+            if reported.elapsed() < REPORT_INTERVAL {
+                continue;
+            }
+            reported = tokio::time::Instant::now();
+            let waited_s = begun.elapsed().as_secs();
+            let (node, missing) = (running.node.id().get(), pages::waits_for(&running.backend));
+            tracing::info!(node, waited_s, "waiting: {missing}");
+        }
+        Ok(())
+    }
+
+    /// Once the catalog is known: the cluster must have the groups it was asked for.
+    fn check_groups(&self, node: &Node) -> Result<(), StartError> {
+        let catalog = node.catalog();
+        let found = catalog.user_groups().count();
+        if catalog.version.is_none() || found == self.groups {
+            return Ok(());
+        }
+        let source = Arc::new(OtherGroups { asked: self.groups, found });
+        Err(StartError::Config { source })
+    }
+}
+
+/// The cluster was made with another number of groups.
 #[derive(Debug, thiserror::Error)]
-#[error("the directory holds {found} groups, {asked} were asked for: the number is fixed at the first start")]
+#[error("the cluster has {found} groups, {asked} were asked for: the number is fixed at the first start")]
 struct OtherGroups {
     asked: usize,
     found: usize,
 }
 
-async fn open(
-    options: &DevOptions,
-    addresses: &[NodeAddress],
-    node: NodeId,
-) -> Result<RunningNode, StartError> {
-    let peer_addr = addresses.iter().find(|address| address.node == node).map(|address| address.peer);
-    let peer_addr = peer_addr.expect("every node has an address");
-    let mut config = Config::new(options.data.join(format!("node-{node}")));
-    config.node = node;
-    config.listen = Some(peer_addr);
-    config.store = store(options.store);
+/// A node of `quorate dev`.
+fn dev_config(options: &DevOptions, addresses: &[NodeAddress], own: &NodeAddress) -> Config {
+    let mut config = Config::new(options.data.join(format!("node-{}", own.node)));
+    config.node = own.node;
+    config.listen = Some(own.peer);
+    config.store = options.store.kind();
     config.bootstrap.nodes = addresses.to_vec();
     config.bootstrap.ranges = slot_ranges(u16::try_from(options.groups).expect("checked by the options"));
     config.snapshots.entries = options.snapshot_entries;
+    config.leader_wait = Some(config.raft.election_timeout_max() * HELD_ELECTIONS);
     // One process holds all nodes, so they share what one node would have.
     config.memtable_bytes /= u64::from(options.nodes);
     config.cache_bytes /= u64::from(options.nodes);
+    config
+}
+
+/// Opens a node on the real world, with metrics.
+async fn open(mut config: Config) -> Result<RunningNode, StartError> {
+    // Clients are told soon that a group has no leader; they ask again.
+    config.leader_wait = Some(config.raft.election_timeout_max() * HELD_ELECTIONS);
+    let peer_addr = config.listen.expect("every node of a process listens for the others");
     let mut seams = Seams::production(&config).map_err(errors::of_start)?;
     let exporter = Arc::new(Exporter::new(SERIES_IDLE));
     seams.recorder = exporter.recorder();
@@ -148,14 +214,6 @@ async fn upkeep(exporter: Arc<Exporter>) {
     loop {
         ticks.tick().await;
         exporter.run_upkeep();
-    }
-}
-
-fn store(store: Store) -> StoreKind {
-    match store {
-        Store::Lsm => StoreKind::Lsm,
-        Store::Sled => StoreKind::Sled,
-        Store::Memory => StoreKind::Memory,
     }
 }
 

@@ -1,11 +1,13 @@
 //! The engine's outcomes in the frontend's words. What may have taken effect is never called a failure.
 
+use std::io;
 use std::sync::Arc;
 
-use quorate::{Error, GroupError};
+use quorate::{Error, GroupError, TransportError};
 
 use crate::backend::BackendError;
 use crate::exit::StartError;
+use crate::listen::ListenError;
 
 /// For an operation that has no effect, whatever happened to it.
 pub(super) fn of_read(error: Error) -> BackendError {
@@ -60,6 +62,10 @@ pub(super) fn of_start(error: Error) -> StartError {
         Error::Storage(cause) if cause.is_corruption() => StartError::Corrupt { source: Arc::new(cause) },
         Error::Config { .. } | Error::Storage(Storage::Foreign { .. } | Storage::NewerFormat { .. }) => {
             StartError::Config { source: Arc::new(error) }
+        }
+        Error::Transport(TransportError::Listen { addr: address, source }) => {
+            let source = io::Error::new(source.kind(), source);
+            StartError::Listen(ListenError::Bind { listener: "peer", address, source })
         }
         other => StartError::Engine { source: Arc::new(other) },
     }

@@ -3,7 +3,11 @@
 use quorate::{GroupReadiness, Node, Room};
 use serde_json::{Value, json};
 
-use crate::backend::{Check, InfoSection};
+use super::EngineBackend;
+use crate::backend::{Backend as _, Check, InfoSection};
+
+/// Most reasons to wait that one log line names.
+const WAITS_TOLD_MAX: usize = 8;
 
 pub(super) fn info(node: &Node) -> Vec<InfoSection> {
     let catalog = node.catalog();
@@ -51,6 +55,20 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
         check(&format!("group {group}"), problem)
     }));
     checks
+}
+
+/// What a node that is not ready waits for, in one line.
+pub(super) fn waits_for(backend: &EngineBackend) -> String {
+    let topology = backend.topology();
+    let absent = topology.nodes.iter().filter(|node| !node.is_connected);
+    let absent = absent.map(|node| format!("node {} at {}: not connected", node.node, node.peer));
+    let checks = backend.readiness();
+    let problems =
+        checks.iter().filter_map(|check| Some(format!("{}: {}", check.name, check.problem.as_ref()?)));
+    let all: Vec<String> = absent.chain(problems).collect();
+    let more = all.len().saturating_sub(WAITS_TOLD_MAX);
+    let told = all.iter().take(WAITS_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if more == 0 { told } else { format!("{told}; and {more} more") }
 }
 
 pub(super) fn groups(node: &Node) -> Vec<Value> {
@@ -110,7 +128,7 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
 }
 
 /// Keys are bytes; pages are text.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.

@@ -4,14 +4,40 @@ use bytes::Bytes;
 use quorate::storage::kv::VALUE_BYTES_MAX;
 use quorate::{Node, Op, OpFailure, OpResult};
 
+use super::admission::Admission;
 use super::errors;
-use crate::backend::{BackendError, When, Write, Written};
+use crate::backend::{Access, BackendError, When, Write, Written};
 
 /// Makes `writes` durable, one result each.
-pub(super) async fn write(node: &Node, writes: Vec<Write>) -> Vec<Result<Written, BackendError>> {
-    let ops: Vec<Op> = writes.into_iter().map(op).collect();
-    let results = node.write_each(&ops).await;
-    results.into_iter().map(|result| result.map_err(errors::of_write).and_then(written)).collect()
+pub(super) async fn write(
+    node: &Node,
+    writes: Vec<Write>,
+    access: Access,
+) -> Vec<Result<Written, BackendError>> {
+    let mut admission = Admission::of_writes(node, access);
+    if admission.serves_all(writes.iter().map(Write::key)) {
+        let ops: Vec<Op> = writes.into_iter().map(op).collect();
+        return node.write_each(&ops).await.into_iter().map(outcome).collect();
+    }
+    let mut results = Vec::with_capacity(writes.len());
+    let (mut places, mut ops) = (Vec::new(), Vec::new());
+    for (at, write) in writes.into_iter().enumerate() {
+        let admitted = admission.admit(write.key()).await;
+        if admitted.is_ok() {
+            places.push(at);
+            ops.push(op(write));
+        }
+        // Stands for the outcome until it is written.
+        results.push(admitted.and(Err(BackendError::NoLeader)));
+    }
+    for (at, result) in places.into_iter().zip(node.write_each(&ops).await) {
+        results[at] = outcome(result);
+    }
+    results
+}
+
+fn outcome(result: quorate::Result<OpResult>) -> Result<Written, BackendError> {
+    result.map_err(errors::of_write).and_then(written)
 }
 
 fn op(write: Write) -> Op {

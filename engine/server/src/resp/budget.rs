@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a connection may hold without being counted: ordinary pipelines never touch the shared counter.
-const FREE_BYTES: usize = 64 * 1024;
+const FREE_BYTES: usize = 16 * 1024;
 
 /// The shared counter.
 #[derive(Debug)]

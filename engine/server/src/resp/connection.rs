@@ -5,6 +5,7 @@
 //! its unsent replies are at their limit, and is disconnected when it takes no reply for too long.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,21 +19,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Charge;
-use super::execute;
-use super::pipeline::{Answer, Call, Pipeline, Plan, Ticket};
-use super::reply;
+use super::pipeline::{Answer, Call, Pipeline, Plan, Planned, Ticket};
+use super::reply::{self, Reply};
 use super::server::Frontend;
+use super::session::Session;
 use super::splitter::Splitter;
-use crate::backend::{Access, Backend, BoxFuture, Routing, Written};
+use super::{encode, execute, walk};
+use crate::backend::BoxFuture;
 
 /// Room made in the read buffer before each read.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Every node serves every key.
-const ACCESS: Access = Access { routing: Routing::Proxy, reads_from_followers: false };
-
 /// A reply buffer that has grown beyond this is given back once it is empty.
-const REPLY_BUFFER_KEPT_BYTES: usize = 64 * 1024;
+const REPLY_BUFFER_KEPT_BYTES: usize = 4 * 1024;
 
 /// After a protocol error: how much more is read, and for how long, so that the error is not lost to a reset.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -45,6 +44,8 @@ pub(super) enum ConnectionError {
     Io(#[from] io::Error),
     #[error("the client took no reply for {} s", .0.as_secs())]
     Stalled(Duration),
+    #[error("a request has not arrived as a whole within {} s", .0.as_secs())]
+    Unfinished(Duration),
 }
 
 /// What more may come from the client.
@@ -61,11 +62,12 @@ enum Input {
 /// Serves `stream` until the client leaves, breaks the protocol or `stop` is cancelled.
 pub(super) async fn serve(
     mut stream: TcpStream,
+    peer: SocketAddr,
     frontend: &Frontend,
     stop: CancellationToken,
 ) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
-    let mut connection = Connection::new(frontend);
+    let mut connection = Connection::new(frontend, peer);
     let (mut reader, mut writer) = stream.split();
     connection.run(&mut reader, &mut writer, &stop).await?;
     writer.shutdown().await?;
@@ -77,12 +79,13 @@ pub(super) async fn serve(
 
 struct Connection<'a> {
     frontend: &'a Frontend,
+    session: Session<'a>,
     charge: Charge<'a>,
     splitter: Splitter,
     pipeline: Pipeline,
     calls: FuturesUnordered<BoxFuture<'a, (Ticket, Answer)>>,
     /// The next request, while it waits for one before it.
-    held: Option<(Plan, usize)>,
+    held: Option<Planned>,
     /// Whether the splitter has given out every complete request it holds.
     is_exhausted: bool,
     input: Input,
@@ -90,14 +93,20 @@ struct Connection<'a> {
     out: BytesMut,
     /// Since when the client has taken none of `out`.
     stalled_since: Option<Instant>,
+    /// Since when the rest of a request is waited for.
+    begun_since: Option<Instant>,
 }
 
 impl<'a> Connection<'a> {
-    fn new(frontend: &'a Frontend) -> Self {
+    fn new(frontend: &'a Frontend, peer: SocketAddr) -> Self {
+        let session = Session::new(frontend, peer);
+        let mut splitter = Splitter::new(frontend.limits);
+        splitter.set_stranger(!session.is_authenticated());
         Self {
             frontend,
+            session,
             charge: Charge::new(&frontend.budget),
-            splitter: Splitter::new(frontend.limits),
+            splitter,
             pipeline: Pipeline::new(),
             calls: FuturesUnordered::new(),
             held: None,
@@ -105,6 +114,7 @@ impl<'a> Connection<'a> {
             input: Input::Open,
             out: BytesMut::new(),
             stalled_since: None,
+            begun_since: None,
         }
     }
 
@@ -114,7 +124,7 @@ impl<'a> Connection<'a> {
         writer: &mut WriteHalf<'_>,
         stop: &CancellationToken,
     ) -> Result<(), ConnectionError> {
-        let stall_max = self.frontend.limits.write_stall_max;
+        let limits = &self.frontend.limits;
         let mut stopped = std::pin::pin!(stop.cancelled());
         loop {
             self.dispatch();
@@ -129,6 +139,7 @@ impl<'a> Connection<'a> {
                 continue;
             }
             let may_read = self.input == Input::Open && self.is_exhausted && self.may_dispatch();
+            self.prepare_to_wait(may_read);
             tokio::select! {
                 biased;
                 () = &mut stopped, if self.input != Input::Refused => self.refuse_input(),
@@ -142,8 +153,24 @@ impl<'a> Connection<'a> {
                         self.input = Input::Ended;
                     }
                 }
-                () = stall(self.stalled_since, stall_max) => return Err(ConnectionError::Stalled(stall_max)),
+                () = passed(self.stalled_since, limits.write_stall_max) => {
+                    return Err(ConnectionError::Stalled(limits.write_stall_max));
+                }
+                () = passed(self.begun_since, limits.request_arrival_max) => {
+                    return Err(ConnectionError::Unfinished(limits.request_arrival_max));
+                }
             }
+        }
+    }
+
+    /// Gives back memory, and notes since when the rest of a request is waited for: only while it could arrive.
+    fn prepare_to_wait(&mut self, may_read: bool) {
+        self.splitter.shrink();
+        self.pipeline.shrink();
+        if !may_read || self.splitter.buffered_bytes() == 0 {
+            self.begun_since = None;
+        } else if self.begun_since.is_none() {
+            self.begun_since = Some(Instant::now());
         }
     }
 
@@ -151,16 +178,10 @@ impl<'a> Connection<'a> {
     fn dispatch(&mut self) {
         let mut commands = 0;
         while self.may_dispatch() {
-            let (plan, bytes) = match self.held.take() {
-                Some(held) => held,
-                None => match self.next_plan() {
-                    Some(next) => next,
-                    None => break,
-                },
-            };
-            let is_last = matches!(plan, Plan::Close(_));
-            if let Err(plan) = self.pipeline.admit(plan, bytes) {
-                self.held = Some((plan, bytes));
+            let Some(request) = self.held.take().or_else(|| self.next_plan()) else { break };
+            let is_last = matches!(request.plan, Plan::Close(_));
+            if let Err(request) = self.pipeline.admit(request) {
+                self.held = Some(request);
                 break;
             }
             commands += 1;
@@ -172,22 +193,31 @@ impl<'a> Connection<'a> {
             return;
         }
         self.frontend.stats.commands_total.fetch_add(commands, Ordering::Relaxed);
-        let backend = self.frontend.backend.as_ref();
-        let value_bytes_max = self.frontend.limits.read_batch_bytes_max;
         for (ticket, call) in self.pipeline.take_calls() {
-            self.calls.push(Box::pin(make_call(backend, ticket, call, value_bytes_max)));
+            self.calls.push(Box::pin(make_call(self.frontend, ticket, call)));
         }
     }
 
-    fn next_plan(&mut self) -> Option<(Plan, usize)> {
+    fn next_plan(&mut self) -> Option<Planned> {
         match self.splitter.next_request() {
-            Ok(Some(request)) => Some((execute::plan(&request, self.frontend), request.bytes)),
+            Ok(Some(request)) => {
+                let planned = execute::plan(&request, &mut self.session);
+                self.splitter.set_stranger(!self.session.is_authenticated());
+                self.begun_since = None;
+                Some(planned)
+            }
             Ok(None) => {
                 self.is_exhausted = true;
                 None
             }
-            Err(error) => Some((Plan::Close(reply::error(&format!("ERR {error}"))), 0)),
+            Err(error) => Some(self.last_words(reply::error(&format!("ERR {error}")))),
         }
+    }
+
+    /// A reply after which the connection ends.
+    fn last_words(&self, reply: Reply) -> Planned {
+        let (access, protocol) = (self.session.access(), self.session.protocol());
+        Planned { plan: Plan::Close(reply), access, protocol, bytes: 0 }
     }
 
     fn may_dispatch(&self) -> bool {
@@ -222,8 +252,8 @@ impl<'a> Connection<'a> {
 
     fn encode(&mut self) {
         while self.out.len() < self.frontend.limits.reply_buffer_bytes {
-            let Some(reply) = self.pipeline.next_reply() else { break };
-            reply::encode(&reply, &mut self.out);
+            let Some((reply, protocol)) = self.pipeline.next_reply() else { break };
+            encode::encode(&reply, protocol, &mut self.out);
         }
     }
 
@@ -259,7 +289,7 @@ impl<'a> Connection<'a> {
             self.splitter = Splitter::new(self.frontend.limits);
             // Given back now: the connection may linger for a while.
             let _ = self.charge.set(self.pipeline.bytes() + self.out.len());
-            let told = self.pipeline.admit(Plan::Close(reply::error(&error.to_string())), 0);
+            let told = self.pipeline.admit(self.last_words(reply::error(&error.to_string())));
             assert!(told.is_ok(), "a reply without keys waits for nothing");
         }
     }
@@ -286,36 +316,30 @@ impl<'a> Connection<'a> {
     }
 }
 
-async fn make_call(
-    backend: &dyn Backend,
-    ticket: Ticket,
-    call: Call,
-    value_bytes_max: usize,
-) -> (Ticket, Answer) {
+async fn make_call(frontend: &Frontend, ticket: Ticket, call: Call) -> (Ticket, Answer) {
+    let (backend, access) = (frontend.backend.as_ref(), ticket.access());
     let answer = match call {
-        Call::Read(keys) => Answer::Values(backend.read(keys, value_bytes_max, ACCESS).await),
-        Call::Exists(keys) => {
-            let lengths = backend.lengths(keys, ACCESS).await;
-            Answer::Existed(lengths.into_iter().map(|length| length.map(|length| length.is_some())).collect())
+        Call::Read(keys) => {
+            Answer::Values(backend.read(keys, frontend.limits.read_batch_bytes_max, access).await)
         }
-        Call::Write(writes) => {
-            let written = backend.write(writes, ACCESS).await;
-            let existed = |written| matches!(written, Written::Done { existed: true, .. });
-            Answer::Existed(written.into_iter().map(|written| written.map(existed)).collect())
-        }
+        Call::Measure(keys) => Answer::Lengths(backend.lengths(keys, access).await),
+        Call::Write(writes) => Answer::Written(backend.write(writes, access).await),
+        Call::Walk(walk) => Answer::Reply(walk::run(walk, frontend, access).await),
     };
     (ticket, answer)
 }
 
+/// Takes memory when there is something to read, so that an idle connection holds none.
 async fn read(reader: &mut ReadHalf<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
+    reader.readable().await?;
     buffer.reserve(READ_BYTES);
     reader.read_buf(buffer).await
 }
 
-/// Ends when the client has taken nothing for `stall_max`.
-async fn stall(since: Option<Instant>, stall_max: Duration) {
+/// Ends `max` after `since`; never if that has not begun.
+async fn passed(since: Option<Instant>, max: Duration) {
     match since {
-        Some(since) => tokio::time::sleep_until(since + stall_max).await,
+        Some(since) => tokio::time::sleep_until(since + max).await,
         None => std::future::pending().await,
     }
 }

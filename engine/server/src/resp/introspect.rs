@@ -1,20 +1,39 @@
-//! Commands about the server itself: `INFO`, `COMMAND`, `CONFIG GET` and the tolerated part of `CLIENT`.
+//! Commands about the server itself: `INFO`, `COMMAND`, `CONFIG GET`, `WAIT`.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::command::{self, Spec, TABLE};
+use super::arguments;
+use super::command::{self, Server, TABLE};
+use super::glob::Glob;
 use super::reply::{self, Reply};
 use super::server::Frontend;
-use crate::backend::{InfoSection, Routing};
+use crate::backend::{InfoSection, Routing, SlotRange, Topology};
 
 /// The Redis whose commands and texts are spoken, for clients that look at it.
-const REDIS_VERSION: &str = "7.0.0";
+pub(super) const REDIS_VERSION: &str = "7.2.0";
+
+/// The reply to `command`. `args` are as many as it takes.
+///
+/// # Errors
+/// The reply to send instead.
+pub(super) fn reply(command: Server, args: &[Bytes], frontend: &Frontend) -> Result<Reply, Reply> {
+    Ok(match command {
+        Server::Info => info(args, frontend),
+        Server::Command | Server::CommandInfo => command::info(args),
+        Server::CommandCount => reply::count(TABLE.len()),
+        Server::CommandDocs => command::docs(args),
+        Server::CommandGetkeys => command::keys_of(args),
+        Server::CommandList => command::names(args),
+        Server::ConfigGet => config(args, frontend)?,
+        Server::Wait => wait(args, &frontend.backend.topology())?,
+    })
+}
 
 /// `INFO [section ...]`.
-pub(super) fn info(args: &[Bytes], frontend: &Frontend) -> Reply {
+fn info(args: &[Bytes], frontend: &Frontend) -> Reply {
     let wants = |title: &str| {
         let all: [&[u8]; 3] = [b"all", b"default", b"everything"];
         let is_wanted = |arg: &Bytes| {
@@ -34,11 +53,11 @@ pub(super) fn info(args: &[Bytes], frontend: &Frontend) -> Reply {
             let _ = write!(out, "{name}:{value}\r\n");
         }
     }
-    reply::text(out)
+    Reply::Verbatim(out)
 }
 
 /// `redis_mode` as clients know it.
-fn mode(routing: Routing) -> &'static str {
+pub(super) fn mode(routing: Routing) -> &'static str {
     match routing {
         Routing::Proxy => "standalone",
         Routing::Cluster => "cluster",
@@ -58,6 +77,10 @@ fn own_sections(frontend: &Frontend) -> Vec<InfoSection> {
         ("connected_clients", stats.connections.load(Ordering::Relaxed).to_string()),
         ("maxclients", frontend.limits.connections_max.to_string()),
     ];
+    let cluster = match frontend.routing {
+        Routing::Proxy => "0",
+        Routing::Cluster => "1",
+    };
     let totals = vec![
         ("total_connections_received", stats.connections_total.load(Ordering::Relaxed).to_string()),
         ("total_commands_processed", stats.commands_total.load(Ordering::Relaxed).to_string()),
@@ -66,63 +89,35 @@ fn own_sections(frontend: &Frontend) -> Vec<InfoSection> {
     vec![
         InfoSection { title: "Server", fields: server },
         InfoSection { title: "Clients", fields: clients },
+        // What clients wait for before they use a server.
+        InfoSection { title: "Persistence", fields: vec![("loading", "0".to_owned())] },
         InfoSection { title: "Stats", fields: totals },
+        InfoSection { title: "Replication", fields: vec![("role", "master".to_owned())] },
+        InfoSection { title: "Cluster", fields: vec![("cluster_enabled", cluster.to_owned())] },
     ]
 }
 
-/// `COMMAND`, `COMMAND COUNT`, `COMMAND INFO [name ...]`, `COMMAND DOCS [name ...]`.
-pub(super) fn command(args: &[Bytes]) -> Reply {
-    let Some((subcommand, names)) = args.split_first() else {
-        return Reply::Array(TABLE.iter().map(command_info).collect());
-    };
-    match subcommand.to_ascii_lowercase().as_slice() {
-        b"count" if names.is_empty() => reply::integer(i64::try_from(TABLE.len()).unwrap_or(i64::MAX)),
-        b"count" => reply::wrong_arity("command|count"),
-        b"info" if names.is_empty() => Reply::Array(TABLE.iter().map(command_info).collect()),
-        b"info" => {
-            let found = names.iter().map(|name| command::find(name).map_or(Reply::Null, command_info));
-            Reply::Array(found.collect())
-        }
-        b"docs" if names.is_empty() => Reply::Array(TABLE.iter().flat_map(command_docs).collect()),
-        b"docs" => {
-            let found = names.iter().filter_map(|name| command::find(name));
-            Reply::Array(found.flat_map(command_docs).collect())
-        }
-        _ => reply::unknown_subcommand("command", subcommand),
-    }
-}
-
-/// The ten fields of Redis 7, the last four (categories, tips, key specifications, subcommands) empty.
-fn command_info(spec: &Spec) -> Reply {
-    let flags = spec.flags.iter().map(|flag| reply::simple(flag)).collect();
-    let mut fields = vec![reply::text(spec.name), reply::integer(spec.arity), Reply::Array(flags)];
-    fields.extend(spec.keys.map(reply::integer));
-    fields.extend((0..4).map(|_| Reply::Array(Vec::new())));
-    Reply::Array(fields)
-}
-
-/// A name, and what is known of it as names and values.
-fn command_docs(spec: &Spec) -> [Reply; 2] {
-    let docs = [("summary", spec.summary), ("since", "1.0.0"), ("group", spec.group)];
-    let docs = docs.iter().flat_map(|(name, value)| [reply::text(*name), reply::text(*value)]);
-    [reply::text(spec.name), Reply::Array(docs.collect())]
-}
-
 /// `CONFIG GET pattern ...`: the few settings tools look at. Nothing can be set.
-pub(super) fn config(args: &[Bytes], frontend: &Frontend) -> Reply {
-    match args.split_first() {
-        Some((subcommand, patterns)) if subcommand.eq_ignore_ascii_case(b"get") => {
-            if patterns.is_empty() {
-                return reply::wrong_arity("config|get");
-            }
-            let matching = settings(frontend).into_iter().filter(|(name, _)| {
-                patterns.iter().any(|pattern| matches_glob(&pattern.to_ascii_lowercase(), name.as_bytes()))
-            });
-            Reply::Array(matching.flat_map(|(name, value)| [reply::text(name), reply::text(value)]).collect())
-        }
-        Some((subcommand, _)) => reply::unknown_subcommand("config", subcommand),
-        None => reply::wrong_arity("config"),
+fn config(patterns: &[Bytes], frontend: &Frontend) -> Result<Reply, Reply> {
+    let patterns = patterns.iter().map(|pattern| Glob::ignoring_case(pattern)).collect::<Result<Vec<_>, _>>();
+    let patterns = patterns.map_err(|error| reply::error(&format!("ERR {error}")))?;
+    let is_wanted = |name: &str| patterns.iter().any(|pattern| pattern.matches(name.as_bytes()));
+    let matching = settings(frontend).into_iter().filter(|(name, _)| is_wanted(name));
+    Ok(Reply::Map(matching.map(|(name, value)| (reply::word(name), reply::text(value))).collect()))
+}
+
+/// `WAIT replicas timeout`: every write before it has been answered, and a write is answered when a quorum has it. So
+/// there is nothing to wait for, and as many replicas have it beside the leader as the smallest group needs.
+fn wait(args: &[Bytes], topology: &Topology) -> Result<Reply, Reply> {
+    arguments::integer(&args[0])?;
+    match arguments::integer(&args[1]) {
+        Ok(0..) => {}
+        Ok(_) => return Err(reply::error("ERR timeout is negative")),
+        Err(_) => return Err(reply::error("ERR timeout is not an integer or out of range")),
     }
+    let replicas = |range: &SlotRange| usize::from(range.leader.is_some()) + range.followers.len();
+    // A quorum of n replicas is n / 2 + 1, of which one leads.
+    Ok(reply::count(topology.ranges.iter().map(replicas).min().unwrap_or(0) / 2))
 }
 
 fn settings(frontend: &Frontend) -> Vec<(&'static str, String)> {
@@ -138,57 +133,4 @@ fn settings(frontend: &Frontend) -> Vec<(&'static str, String)> {
         ("save", String::new()),
         ("timeout", "0".to_owned()),
     ]
-}
-
-/// `CLIENT SETNAME name` and `CLIENT SETINFO name value`, which libraries send when they connect.
-pub(super) fn client(args: &[Bytes]) -> Reply {
-    let Some((subcommand, values)) = args.split_first() else { return reply::wrong_arity("client") };
-    let (name, values_expected) = match subcommand.to_ascii_lowercase().as_slice() {
-        b"setname" => ("client|setname", 1),
-        b"setinfo" => ("client|setinfo", 2),
-        _ => return reply::unknown_subcommand("client", subcommand),
-    };
-    if values.len() == values_expected { reply::ok() } else { reply::wrong_arity(name) }
-}
-
-/// Whether `text` matches a pattern of `*`, `?` and plain bytes. Linear in the product of the lengths at worst.
-fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    let mut star = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => {
-                // The last star takes one byte more.
-                let Some((star_at, star_from)) = star else { return false };
-                star = Some((star_at, star_from + 1));
-                (at, from) = (star_at + 1, star_from + 1);
-            }
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches_glob;
-
-    #[test]
-    fn stars_and_question_marks_match_as_in_a_shell() {
-        for (pattern, text) in
-            [("*", ""), ("*", "save"), ("s?ve", "save"), ("*a*e", "save"), ("app*", "appendonly")]
-        {
-            assert!(matches_glob(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
-        }
-        for (pattern, text) in [("", "a"), ("?", ""), ("sav", "save"), ("*x", "save"), ("save?", "save")] {
-            assert!(!matches_glob(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
-        }
-    }
 }

@@ -7,7 +7,8 @@ use crate::key::VALUE_BYTES_MAX;
 /// What one connection, and all of them together, may use. `Default` is for production.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections open at the same time; one more is told so and closed.
+    /// Connections open at the same time; one more is told so and closed. All listeners of a process together take at
+    /// most half of the file descriptors it may open, whatever this says.
     pub connections_max: usize,
     /// Arguments of one request, the command's name among them.
     pub elements_max: usize,
@@ -29,9 +30,12 @@ pub struct Limits {
     pub read_batch_bytes_max: usize,
     /// Replies encoded ahead of a client that does not take them. Over it nothing more is read from that client.
     pub reply_buffer_bytes: usize,
-    /// Bytes of requests and replies that all connections of a listener hold together, beyond the first 64 KiB
+    /// Bytes of requests and replies that all connections of a listener hold together, beyond the first 16 KiB
     /// of each. The connection that goes over it is told so and closed.
     pub buffered_bytes_max: usize,
+    /// A request that has begun to arrive is complete after this long, or the client is disconnected. It does not count
+    /// while nothing is read from the client because of another limit.
+    pub request_arrival_max: Duration,
     /// A client that takes no byte of a waiting reply for this long is disconnected.
     pub write_stall_max: Duration,
 }
@@ -39,7 +43,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
+            connections_max: 16_384,
             elements_max: 65_536,
             bulk_bytes_max: 2 * VALUE_BYTES_MAX,
             request_bytes_max: 64 * 1024 * 1024,
@@ -50,6 +54,7 @@ impl Default for Limits {
             read_batch_bytes_max: 64 * 1024 * 1024,
             reply_buffer_bytes: 1024 * 1024,
             buffered_bytes_max: 512 * 1024 * 1024,
+            request_arrival_max: Duration::from_secs(60),
             write_stall_max: Duration::from_secs(30),
         }
     }

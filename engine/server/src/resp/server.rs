@@ -1,22 +1,26 @@
 //! The listener of the Redis frontend: accepts connections up to the limit and stops gracefully.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quorate_telemetry::rng::SystemRng;
 use secrecy::SecretString;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::clients::Clients;
 use super::connection;
+use super::descriptors::{self, Descriptor};
 use super::limits::Limits;
 use super::settings::Settings;
+use super::walk::Positions;
 use crate::backend::{Backend, Routing};
-use crate::listen::{self, ListenError};
+use crate::listen::{self, ListenError, Protection};
 
 /// Pause after a failed accept: out of file descriptors, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,11 +43,12 @@ pub(super) struct Frontend {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) limits: Limits,
     pub(super) routing: Routing,
-    #[expect(dead_code, reason = "AUTH comes with the next change")]
     pub(super) password: Option<SecretString>,
     pub(super) local_addr: SocketAddr,
     pub(super) stats: Stats,
     pub(super) budget: Budget,
+    pub(super) clients: Clients,
+    pub(super) positions: Positions,
 }
 
 /// A bound listener that does not accept yet.
@@ -54,7 +59,7 @@ pub struct RespServer {
 }
 
 impl RespServer {
-    /// Binds `address`; port 0 takes any free port.
+    /// Binds `address`; port 0 takes any free port. Raises the process's limit on open files as far as it may.
     ///
     /// # Errors
     /// [`ListenError::NotLoopback`] for an address other machines can reach: the frontend has no
@@ -64,11 +69,15 @@ impl RespServer {
         backend: Arc<dyn Backend>,
         settings: Settings,
     ) -> Result<Self, ListenError> {
-        let (listener, local_addr) = listen::bind_loopback("RESP", address).await?;
-        let Settings { limits, routing, password } = settings;
+        descriptors::connections_max();
+        let Settings { limits, routing, password, plaintext } = settings;
+        let protection = Protection { has_secret: password.is_some(), allows_plaintext: plaintext };
+        let (listener, local_addr) = listen::bind("RESP", address, protection).await?;
         let budget = Budget::new(limits.buffered_bytes_max);
+        let (clients, positions) = (Clients::new(local_addr), Positions::new(&SystemRng::new()));
         let stats = Stats::default();
-        let frontend = Frontend { backend, limits, routing, password, local_addr, stats, budget };
+        let frontend =
+            Frontend { backend, limits, routing, password, local_addr, stats, budget, clients, positions };
         Ok(Self { listener, frontend: Arc::new(frontend) })
     }
 
@@ -115,36 +124,41 @@ impl RespServer {
         connections: &mut JoinSet<()>,
     ) {
         let stats = &self.frontend.stats;
-        if connections.len() >= self.frontend.limits.connections_max {
+        let has_room = connections.len() < self.frontend.limits.connections_max;
+        let Some(descriptor) = has_room.then(Descriptor::take).flatten() else {
             stats.rejected_total.fetch_add(1, Ordering::Relaxed);
-            // Fits into any socket buffer, so it does not have to be waited for.
-            let mut stream = stream;
-            connections.spawn(async move {
-                let refusal = stream.write_all(b"-ERR max number of clients reached\r\n");
-                let _ = tokio::time::timeout(ACCEPT_PAUSE, refusal).await;
-            });
+            refuse(stream);
             return;
-        }
+        };
         stats.connections_total.fetch_add(1, Ordering::Relaxed);
-        let open = OpenConnection::new(&self.frontend);
+        let open = OpenConnection::new(&self.frontend, descriptor);
         let stop = stop.clone();
         connections.spawn(async move {
-            if let Err(error) = connection::serve(stream, &open.frontend, stop).await {
+            if let Err(error) = connection::serve(stream, peer, &open.frontend, stop).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
         });
     }
 }
 
+/// Tells that there are too many connections. It fits into any empty socket buffer, so nothing is waited for: a flood
+/// of connections holds nothing here.
+fn refuse(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(b"-ERR max number of clients reached\r\n");
+    }
+}
+
 /// Counts a connection for as long as it lives, however it ends.
 struct OpenConnection {
     frontend: Arc<Frontend>,
+    _descriptor: Descriptor,
 }
 
 impl OpenConnection {
-    fn new(frontend: &Arc<Frontend>) -> Self {
+    fn new(frontend: &Arc<Frontend>, descriptor: Descriptor) -> Self {
         frontend.stats.connections.fetch_add(1, Ordering::Relaxed);
-        Self { frontend: Arc::clone(frontend) }
+        Self { frontend: Arc::clone(frontend), _descriptor: descriptor }
     }
 }
 

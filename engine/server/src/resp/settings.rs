@@ -15,11 +15,14 @@ pub struct Settings {
     pub routing: Routing,
     /// The password of the user `default`. Without one every client is that user.
     pub password: Option<SecretString>,
+    /// Consent that other machines talk to it, and tell the password, in plaintext. Without it, and without a
+    /// password, only loopback addresses are taken.
+    pub plaintext: bool,
 }
 
 impl Settings {
-    /// The limits of production and no password.
+    /// The limits of production, no password, loopback only.
     pub fn new(routing: Routing) -> Self {
-        Self { limits: Limits::default(), routing, password: None }
+        Self { limits: Limits::default(), routing, password: None, plaintext: false }
     }
 }

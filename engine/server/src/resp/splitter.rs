@@ -14,6 +14,13 @@ use bytes::{Bytes, BytesMut};
 use super::inline::{self, UnbalancedQuotes};
 use super::limits::Limits;
 
+/// What a client may send that has not given the password yet, as in Redis.
+const STRANGER_ELEMENTS_MAX: usize = 10;
+const STRANGER_BULK_BYTES_MAX: usize = 16 * 1024;
+
+/// A begun request of no more bytes than this is moved to memory of its size while its rest is waited for.
+const WAITING_BYTES_SMALL: usize = 1024;
+
 /// How many arguments memory is set aside for before they have arrived.
 const ARGUMENTS_EXPECTED_MAX: usize = 16;
 
@@ -56,6 +63,12 @@ pub enum ProtocolError {
     /// Quotes of an inline line do not match.
     #[error("Protocol error: unbalanced quotes in request")]
     InlineQuotes,
+    /// An array of more elements than a client may send before it has given the password.
+    #[error("Protocol error: unauthenticated multibulk length")]
+    StrangerMultibulkLength,
+    /// A bulk string of more bytes than a client may send before it has given the password.
+    #[error("Protocol error: unauthenticated bulk length")]
+    StrangerBulkLength,
     /// The request as a whole is over the limit.
     #[error("Protocol error: too big request")]
     RequestBytes,
@@ -85,6 +98,10 @@ enum Expect {
 #[derive(Debug)]
 pub struct Splitter {
     limits: Limits,
+    /// Whether only small requests are taken.
+    is_stranger: bool,
+    /// Whether `buffer` has no more memory than it needs; told anew with every `shrink`.
+    is_compact: bool,
     buffer: BytesMut,
     expect: Expect,
     /// Where the next thing expected begins.
@@ -102,12 +119,29 @@ impl Splitter {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            is_stranger: false,
+            is_compact: false,
             buffer: BytesMut::new(),
             expect: Expect::Request,
             position: 0,
             line_scanned: 0,
             remaining: 0,
             arguments: Vec::new(),
+        }
+    }
+
+    /// Whether the client has still to give the password: then only small requests are taken, from the next one on.
+    pub fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
+    }
+
+    /// Gives back memory that nothing waits in. To be called before more is waited for.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        } else if !self.is_compact && self.buffer.len() <= WAITING_BYTES_SMALL {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.is_compact = true;
         }
     }
 
@@ -126,6 +160,7 @@ impl Splitter {
     /// # Errors
     /// The stream cannot be followed any further; do not call again.
     pub fn next_request(&mut self) -> Result<Option<Request>, ProtocolError> {
+        self.is_compact = false;
         loop {
             let advanced = match self.expect {
                 Expect::Request => match self.buffer.first() {
@@ -162,6 +197,9 @@ impl Splitter {
         if count > self.limits.elements_max {
             return Err(ProtocolError::MultibulkLength);
         }
+        if self.is_stranger && count > STRANGER_ELEMENTS_MAX {
+            return Err(ProtocolError::StrangerMultibulkLength);
+        }
         if count == 0 {
             self.skip(next);
             return Ok(true);
@@ -185,6 +223,9 @@ impl Splitter {
             .and_then(|bytes| usize::try_from(bytes).ok())
             .filter(|&bytes| bytes <= self.limits.bulk_bytes_max)
             .ok_or(ProtocolError::BulkLength)?;
+        if self.is_stranger && bytes > STRANGER_BULK_BYTES_MAX {
+            return Err(ProtocolError::StrangerBulkLength);
+        }
         let next = line.end + 2;
         if next + bytes + 2 > self.limits.request_bytes_max {
             return Err(ProtocolError::RequestBytes);
@@ -276,7 +317,7 @@ impl Splitter {
 }
 
 /// A decimal number as Redis reads it: an optional minus, no plus, no leading zeros, no blanks.
-fn number(digits: &[u8]) -> Option<i64> {
+pub(super) fn number(digits: &[u8]) -> Option<i64> {
     let magnitude = digits.strip_prefix(b"-").unwrap_or(digits);
     match magnitude {
         b"0" if magnitude.len() == digits.len() => return Some(0),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quorate_server::admin::Settings;
 use quorate_server::{AdminServer, Backend, ListenError, MemoryBackend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,7 +13,14 @@ use crate::client::PATIENCE;
 use crate::gated::GatedBackend;
 
 async fn start(backend: Arc<dyn Backend>) -> (SocketAddr, CancellationToken, CancellationToken) {
-    let server = AdminServer::bind("127.0.0.1:0".parse().unwrap(), backend).await.unwrap();
+    start_with(backend, Settings::default()).await
+}
+
+async fn start_with(
+    backend: Arc<dyn Backend>,
+    settings: Settings,
+) -> (SocketAddr, CancellationToken, CancellationToken) {
+    let server = AdminServer::bind("127.0.0.1:0".parse().unwrap(), backend, settings).await.unwrap();
     let address = server.local_addr();
     let (stopping, stop) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(server.serve(stopping.clone(), stop.clone()));
@@ -21,8 +29,16 @@ async fn start(backend: Arc<dyn Backend>) -> (SocketAddr, CancellationToken, Can
 
 /// Status, and the answer whole.
 pub(crate) async fn page(address: SocketAddr, path: &str) -> (u16, String) {
+    ask(address, &format!("GET {path}"), "", "").await
+}
+
+/// `request` is method and path, `head` further lines of the head, each with its end.
+async fn ask(address: SocketAddr, request: &str, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!(
+        "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}content-length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -84,6 +100,43 @@ async fn a_page_that_panics_leaves_the_others() {
 #[tokio::test]
 async fn an_address_others_can_reach_is_refused() {
     let backend = Arc::new(MemoryBackend::new());
-    let refused = AdminServer::bind("0.0.0.0:0".parse().unwrap(), backend).await.unwrap_err();
+    let settings = Settings { plaintext: true, ..Settings::default() };
+    let refused = AdminServer::bind("0.0.0.0:0".parse().unwrap(), backend, settings).await.unwrap_err();
     assert!(matches!(refused, ListenError::NotLoopback { .. }));
+}
+
+#[tokio::test]
+async fn every_page_but_health_asks_for_the_token() {
+    let settings = Settings { token: Some("tiger".into()), ..Settings::default() };
+    let (address, _stopping, _stop) = start_with(Arc::new(MemoryBackend::new()), settings).await;
+    for path in ["/readyz", "/metrics", "/groups", "/groups/1", "/config", "/nowhere"] {
+        let (status, answer) = page(address, path).await;
+        assert!(status == 401 && answer.contains("www-authenticate: Bearer\r\n"), "{path}: {answer}");
+    }
+    assert_eq!(ask(address, "PUT /log-level", "", "info").await.0, 401);
+    assert_eq!(page(address, "/healthz").await.0, 200);
+    for (given, status) in
+        [("Bearer tiger", 200), ("bearer tiger", 200), ("Bearer tigers", 401), ("tiger", 401)]
+    {
+        let head = format!("authorization: {given}\r\n");
+        assert_eq!(ask(address, "GET /groups", &head, "").await.0, status, "{given}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_where_there_is_one() {
+    let settings = Settings { config: Some("node = 1\n".into()), ..Settings::default() };
+    let (address, _stopping, _stop) = start_with(Arc::new(MemoryBackend::new()), settings).await;
+    let (status, answer) = page(address, "/config").await;
+    assert_eq!((status, body(&answer)), (200, "node = 1\n"));
+    let (address, _stopping, _stop) = start(Arc::new(MemoryBackend::new())).await;
+    assert_eq!(page(address, "/config").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_log_level_that_is_none_is_refused() {
+    let (address, _stopping, _stop) = start(Arc::new(MemoryBackend::new())).await;
+    assert_eq!(ask(address, "PUT /log-level", "", "a=b=c").await.0, 400);
+    assert_eq!(ask(address, "PUT /log-level", "", &"x".repeat(5_000)).await.0, 413);
+    assert_eq!(page(address, "/log-level").await.0, 405);
 }

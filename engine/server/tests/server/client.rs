@@ -35,6 +35,11 @@ impl TestServer {
         Self::start(Arc::new(MemoryBackend::new()), Limits::default()).await
     }
 
+    /// A node of a cluster of which `backend` tells.
+    pub(crate) async fn in_cluster(backend: impl Backend) -> Self {
+        Self::start_with(Arc::new(backend), Settings::new(Routing::Cluster)).await
+    }
+
     pub(crate) async fn client(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap() }
     }
@@ -61,6 +66,34 @@ impl Client {
         let read = self.stream.read_exact(&mut received);
         tokio::time::timeout(PATIENCE, read).await.expect("a reply").expect("an open connection");
         assert_eq!(received.escape_ascii().to_string(), reply.escape_ascii().to_string());
+    }
+
+    /// Changes to RESP3 and passes over the greeting.
+    pub(crate) async fn hello3(&mut self) {
+        self.send(request(&["HELLO", "3"])).await;
+        let greeting = self.until("modules\r\n*0\r\n").await;
+        assert!(greeting.starts_with("%7\r\n"), "{greeting}");
+    }
+
+    /// Everything up to and with `end`.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        let mut received = Vec::new();
+        while !received.ends_with(end.as_bytes()) {
+            let read = self.stream.read_u8();
+            received.push(tokio::time::timeout(PATIENCE, read).await.expect("a reply").expect("more"));
+        }
+        String::from_utf8(received).unwrap()
+    }
+
+    /// A bulk or verbatim string.
+    pub(crate) async fn text(&mut self) -> String {
+        let header = self.until("\r\n").await;
+        let bytes: usize = header[1..].trim_end().parse().expect("a length");
+        let mut text = vec![0; bytes + 2];
+        let read = self.stream.read_exact(&mut text);
+        tokio::time::timeout(PATIENCE, read).await.expect("a reply").expect("an open connection");
+        text.truncate(bytes);
+        String::from_utf8(text).unwrap()
     }
 
     /// Everything until the server closes.

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quorate_server::dev::{self, Cluster, RunningCluster};
+use quorate_server::cluster::{Cluster, ClusterNode, RunningCluster, Started};
+use quorate_server::config::NodeSettings;
+use quorate_server::dev;
 use quorate_server::memory::MemoryCluster;
 use quorate_server::signals::Signals;
-use quorate_server::{BoxFuture, DevOptions, StartError, Store};
+use quorate_server::{BoxFuture, DevOptions, RoutingMode, StartError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -24,6 +26,7 @@ fn options() -> DevOptions {
         admin_port: 0,
         peer_port: 0,
         store: Store::Memory,
+        routing: RoutingMode::Proxy,
         snapshot_entries: None,
     }
 }
@@ -96,10 +99,11 @@ impl StuckCluster {
 }
 
 impl Cluster for StuckCluster {
-    fn start<'a>(
-        &'a self,
-        options: &'a DevOptions,
-    ) -> BoxFuture<'a, Result<Box<dyn RunningCluster>, StartError>> {
+    fn start_node<'a>(&'a self, _settings: &'a NodeSettings) -> BoxFuture<'a, Started> {
+        Box::pin(std::future::ready(Ok(Box::new(self.clone()) as Box<dyn RunningCluster>)))
+    }
+
+    fn start<'a>(&'a self, options: &'a DevOptions) -> BoxFuture<'a, Started> {
         if options.groups == 1 {
             let path = options.data.clone();
             return Box::pin(async move { Err(StartError::Locked { path }) });
@@ -110,7 +114,7 @@ impl Cluster for StuckCluster {
 }
 
 impl RunningCluster for StuckCluster {
-    fn nodes(&self) -> Vec<dev::ClusterNode> {
+    fn nodes(&self) -> Vec<ClusterNode> {
         Vec::new()
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quorate_server::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, MemoryBackend, Topology, Write,
     Written,
@@ -17,6 +18,8 @@ pub(crate) struct GatedBackend {
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
     pub(crate) write_calls: AtomicUsize,
+    /// Of the reads, in order.
+    pub(crate) accesses: Mutex<Vec<Access>>,
 }
 
 impl GatedBackend {
@@ -26,6 +29,7 @@ impl GatedBackend {
             reads: Semaphore::new(0),
             writes: Semaphore::new(0),
             write_calls: AtomicUsize::new(0),
+            accesses: Mutex::default(),
         }
     }
 }
@@ -37,6 +41,7 @@ impl Backend for GatedBackend {
         value_bytes_max: usize,
         access: Access,
     ) -> BoxFuture<'_, Vec<Result<Option<Bytes>, BackendError>>> {
+        self.accesses.lock().push(access);
         Box::pin(async move {
             self.reads.acquire().await.unwrap().forget();
             self.memory.read(keys, value_bytes_max, access).await

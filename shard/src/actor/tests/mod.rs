@@ -6,5 +6,6 @@ mod machine;
 mod node;
 mod quarantine;
 mod single;
+mod snapshots;
 mod starts;
 mod threads;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use quorate_storage::{
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{
-    BootId, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers, Workers,
+    BootId, Clock, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers,
+    Workers,
 };
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
@@ -25,7 +27,8 @@ use quorate_transport::{RaftMessage, RequestError, RequestKind};
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    StartError, StartSpec, StateMachineFactory, create_group, group_of_request, start_group,
+    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
+    group_of_request, start_group,
 };
 use crate::error::{Error, Result};
 
@@ -43,6 +46,9 @@ pub(super) struct Network(Arc<Mutex<Links>>);
 struct Links {
     handles: BTreeMap<NodeId, GroupHandle>,
     cut: BTreeSet<NodeId>,
+    requests: u64,
+    /// Requests that fail, by their number: the even ones before they arrive, the odd ones after.
+    broken: Range<u64>,
     refuses_requests: bool,
 }
 
@@ -65,6 +71,21 @@ impl Network {
     /// Messages pass, requests do not.
     pub(super) fn refuse_requests(&self) {
         self.0.lock().refuses_requests = true;
+    }
+
+    /// Of the requests from now on, those with these numbers fail.
+    pub(super) fn break_requests(&self, numbers: Range<u64>) {
+        let mut links = self.0.lock();
+        links.requests = 0;
+        links.broken = numbers;
+    }
+
+    /// Whether the next request fails, and if so, whether it arrives.
+    fn fate(&self) -> Option<bool> {
+        let mut links = self.0.lock();
+        let number = links.requests;
+        links.requests += 1;
+        links.broken.contains(&number).then_some(number % 2 == 1)
     }
 
     /// The way out of `node`.
@@ -97,11 +118,14 @@ impl Outbound for Port {
         let from = self.node;
         let is_refused = self.network.0.lock().refuses_requests;
         let handle = self.network.handle(from, node).filter(|_| !is_refused);
+        let fate = self.network.fate();
         Box::pin(async move {
-            match handle {
-                Some(handle) => Ok(handle.serve_group(from, kind, body).await),
-                None => Err(RequestError::Unreachable(node)),
+            let handle = handle.ok_or(RequestError::Unreachable(node))?;
+            if fate == Some(false) {
+                return Err(RequestError::Unreachable(node));
             }
+            let reply = handle.serve_group(from, kind, body).await;
+            if fate.is_some() { Err(RequestError::NoReply(node)) } else { Ok(reply) }
         })
     }
 }
@@ -123,6 +147,8 @@ pub(super) struct TestNode {
     pub(super) config: GroupConfig,
     pub(super) disk: SimDisk,
     pub(super) machines: Arc<dyn StateMachineFactory>,
+    /// The node's, as of its first start.
+    pub(super) budget: Arc<SnapshotBudget>,
     network: Network,
     pools: Pools,
     starts: u64,
@@ -193,10 +219,11 @@ impl TestNode {
         create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
         create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
         let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config) };
+        let budget = Arc::clone(&deps.snapshots);
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, network, pools, starts: 1 }
+        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1 }
     }
 
     /// Starts again, after the handle was stopped.
@@ -293,12 +320,13 @@ fn deps(
         let config = SimWorkersConfig { threads, job_time_max: Duration::from_micros(500) };
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
+    let clock: Arc<dyn Clock> = match pools {
+        Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        Pools::Threads => Arc::new(SystemClock::new()),
+    };
     Arc::new(GroupDeps {
         node: NodeId(id),
-        clock: match pools {
-            Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
-            Pools::Threads => Arc::new(SystemClock::new()),
-        },
+        clock: Arc::clone(&clock),
         rng: Arc::clone(&rng),
         disk: Arc::new(disk.clone()),
         workers: GroupWorkers {
@@ -310,6 +338,7 @@ fn deps(
         outbound: network.port(id),
         machines,
         space: Arc::default(),
+        snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }
 

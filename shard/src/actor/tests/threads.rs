@@ -17,8 +17,8 @@ use super::node::{
     DEADLINE, GROUP, Network, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow,
 };
 use crate::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, StartSpec, StateContext,
-    StateMachineFactory, StopMode, create_group, start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
+    StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,6 +114,7 @@ async fn open(dir: &Path) -> GroupHandle {
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
         space: Arc::default(),
+        snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {
         descriptor: descriptor(1),

@@ -137,3 +137,20 @@ fn a_state_that_cannot_be_read_is_looked_for_elsewhere_a_few_times() {
     let hint = crate::error::LeaderHint { replica: ReplicaId(1), node: NodeId(1) };
     assert!(is_tried_again(&Error::NotLeader { group: GROUP, hint: Some(hint) }, CallKind::Write));
 }
+
+#[test]
+fn a_search_for_a_leader_ends_after_its_own_limit_unless_one_was_found() {
+    let rng = SeededRng::new(1);
+    let mut retry = Retry::until(100 * SECOND).leaderless_at_most(Some(2 * SECOND));
+    let mut at = |seconds: u32, error: Error| {
+        let failed = Failed { error, kind: CallKind::Write, others: Others::AllTried };
+        matches!(retry.after(failed, seconds * SECOND, &rng), Attempt::Again { .. })
+    };
+    let not_leader = || Error::NotLeader { group: GROUP, hint: None };
+    assert!(at(10, not_leader()));
+    assert!(at(11, not_leader()));
+    assert!(at(11, Error::Busy { group: GROUP, retry_after: Duration::ZERO }), "a leader spoke");
+    assert!(at(20, not_leader()), "the count begins anew");
+    assert!(at(21, not_leader()));
+    assert!(!at(23, not_leader()));
+}

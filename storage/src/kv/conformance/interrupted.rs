@@ -13,7 +13,7 @@ use crate::snapshot::{SnapshotSink, SnapshotSource};
 use crate::state::conformance::{GROUP_UID, record_at};
 use crate::state::{AppliedIndexReader, AppliedRecord, Command, StateMachine};
 
-type Dump = Vec<(Bytes, Bytes)>;
+pub(super) type Dump = Vec<(Bytes, Bytes)>;
 
 /// Most steps of a restore; more means that the check never got through one.
 const STEPS_MAX: u64 = 1_000;
@@ -79,7 +79,7 @@ fn fill(machine: &mut KvStateMachine, entries: u64) {
     }
 }
 
-fn dump(machine: &KvStateMachine) -> (AppliedRecord, Dump) {
+pub(super) fn dump(machine: &KvStateMachine) -> (AppliedRecord, Dump) {
     struct Sink(Dump);
     impl SnapshotSink for Sink {
         fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {

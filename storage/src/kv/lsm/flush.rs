@@ -68,9 +68,11 @@ impl LsmTree {
         let flushed = self.tree.flush_to_tables(newest).map_err(|source| failed("flush", source))?;
         let (tables, _) = flushed.unwrap_or_default();
         {
+            // Before `switch`: a view takes `head` first, and then `switch`.
+            let watermark = self.watermark();
             let _switch = self.switch.write();
             self.tree
-                .register_tables(&tables, None, None, &[rotated.memtable.id()], self.watermark())
+                .register_tables(&tables, None, None, &[rotated.memtable.id()], watermark)
                 .map_err(|source| failed("flush", source))?;
         }
         if let Some(index) = rotated.index {

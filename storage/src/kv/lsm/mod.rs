@@ -9,10 +9,14 @@
 //!   reads has, before the flush switches its table in, already picked the memtable it reads (see `switch` in
 //!   [`tree::LsmTree`]): a view is an iterator that holds its tables and memtables, and an index.
 
+mod files;
 mod flush;
+mod shadow;
 mod shared;
 mod tree;
 
+pub(crate) use files::check_files;
+pub(crate) use shadow::open_shadow;
 pub(crate) use shared::LsmShared;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

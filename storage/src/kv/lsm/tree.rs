@@ -34,7 +34,7 @@ pub(super) struct LsmTree {
     /// Index of the newest whole batch: what readers read at.
     applied: AtomicU64,
     /// Held (shared) while a reader picks an index and reads at it, and (alone) while a flush switches a table
-    /// in, which has only the newest versions.
+    /// in, which has only the newest versions. Whoever holds it never waits for `head`.
     pub(super) switch: RwLock<()>,
     /// Index of the newest persisted marker.
     pub(super) durable: AtomicU64,

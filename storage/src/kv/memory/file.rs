@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::Index;
 use crate::kv::batch::Batch;
 
-const NAME: &str = "batches";
+pub(crate) const NAME: &str = "batches";
 const PART_NAME: &str = "batches.part";
 
 /// Bytes before a frame's body.
@@ -116,11 +116,28 @@ impl BatchFile {
         frame
     }
 
-    /// Batches without a marker count only once one with a marker follows: they are parts of one state.
+    /// [`BatchFile::open`] of an existing file, without a change to it. Also returns where the batches end.
+    pub(super) fn read(disk: Arc<dyn Disk>, dir: &Path, state: &mut State) -> Result<u64> {
+        let path = dir.join(NAME);
+        let file = disk.open(&path, OpenMode::Read).map_err(|source| Error::io("open", &path, source))?;
+        let mut this = Self { disk, dir: dir.to_path_buf(), file, end: 0, chain_crc: 0 };
+        this.take_batches(state)?;
+        Ok(this.end)
+    }
+
     fn replay(&mut self, state: &mut State) -> Result<()> {
+        let bytes = self.take_batches(state)?;
+        if self.end < bytes {
+            self.file.set_len(self.end).map_err(|source| Error::io("cut", &self.dir.join(NAME), source))?;
+        }
+        Ok(())
+    }
+
+    /// Feeds every proven batch to `state`; returns the size of the file. Batches without a marker count only once
+    /// one with a marker follows: they are parts of one state.
+    fn take_batches(&mut self, state: &mut State) -> Result<u64> {
         let path = self.dir.join(NAME);
-        let failed = |action, source| Error::io(action, &path, source);
-        let bytes = self.file.len().map_err(|source| failed("measure", source))?;
+        let bytes = self.file.len().map_err(|source| Error::io("measure", &path, source))?;
         let mut at = 0;
         let mut chain_crc = 0;
         let mut parts = Vec::new();
@@ -133,10 +150,7 @@ impl BatchFile {
                 (self.end, self.chain_crc) = (at, chain_crc);
             }
         }
-        if self.end < bytes {
-            self.file.set_len(self.end).map_err(|source| failed("cut", source))?;
-        }
-        Ok(())
+        Ok(bytes)
     }
 
     /// The batch at `at`, its chained checksum and its end, if there is one.

@@ -1,7 +1,7 @@
 //! The in-memory store: for simulation and tests. It keeps its batches in a file on the [`Disk`] and loses at
 //! a crash what a real store would: all after the last checkpoint but a prefix, or all.
 
-mod file;
+pub(super) mod file;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -112,6 +112,21 @@ impl MemoryStore {
             Shared { dir: dir.to_path_buf(), state: RwLock::new(state), views: OpenViews::default() };
         Ok(Self { shared: Arc::new(shared), file, loss, durable })
     }
+}
+
+/// The state in `dir` and its marker, and where its batches end in the file. Changes nothing.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Malformed`] for a batch that is none although its checksum matches.
+pub(super) fn read_unchanged(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+) -> Result<(Arc<dyn KvReader>, Option<Bytes>, u64)> {
+    let mut state = State::default();
+    let end = BatchFile::read(disk, dir, &mut state)?;
+    let marker = state.marker.clone();
+    let shared = Shared { dir: dir.to_path_buf(), state: RwLock::new(state), views: OpenViews::default() };
+    Ok((Arc::new(shared), marker, end))
 }
 
 impl KvStore for MemoryStore {

@@ -37,7 +37,7 @@ use crate::ids::Index;
 const SEGMENT_BYTES: usize = 8 << 20;
 
 /// Name of the database inside a generation.
-const DB_NAME: &str = "db";
+pub(crate) const DB_NAME: &str = "db";
 
 /// A database that was just closed stays locked until sled's own threads have let go of it.
 const LOCK_ATTEMPTS: u32 = 2_000;

@@ -10,7 +10,8 @@ use crate::disk::{CrashMode, Disk, OpenMode, SimDisk};
 use crate::error::Error;
 use crate::ids::Index;
 use crate::kv::{
-    Condition, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, OpResult, ScanRange,
+    Condition, Counts, KvCommand, KvOutcome, KvStateMachine, MemoryEngine, MemoryLoss, Op, OpResult,
+    ScanRange,
 };
 use crate::snapshot::SnapshotSource;
 use crate::state::conformance::{GROUP_UID, record_at};
@@ -115,8 +116,46 @@ fn counts_and_digest_return_to_nothing_with_the_last_record() {
     apply(&mut machine, 2, &[write(vec![put("a", "333"), Op::Delete(bytes("bb"))])]);
     assert_eq!((machine.counts().records, machine.counts().bytes), (1, 4));
     apply(&mut machine, 3, &[write(vec![Op::Delete(bytes("a"))])]);
-    assert_eq!(machine.counts(), crate::kv::Counts::default());
+    assert_eq!(machine.counts(), Counts::default());
     assert_eq!(machine.applied_record().unwrap().unwrap().digest, StateDigest::EMPTY);
+}
+
+#[test]
+fn a_reader_tells_the_counts_of_what_it_reads_also_after_a_reopening() {
+    let disk = SimDisk::new();
+    let mut machine = open(&disk);
+    let reader = machine.reader();
+    let counts = |reader: &dyn crate::state::StateReader| reader.as_kv().unwrap().counts().unwrap();
+    apply(&mut machine, 1, &[write(vec![put("a", "1"), put("bb", "22")])]);
+    assert_eq!(counts(reader.as_ref()), Counts { records: 2, bytes: 6 });
+    apply(&mut machine, 2, &[write(vec![Op::Delete(bytes("bb"))])]);
+    assert_eq!(counts(reader.as_ref()), machine.counts());
+    machine.close().unwrap();
+    drop((machine, reader));
+    let machine = open(&disk);
+    assert_eq!(counts(machine.reader().as_ref()), Counts { records: 1, bytes: 2 });
+}
+
+#[test]
+fn pages_of_keys_go_on_where_they_were_cut() {
+    let mut machine = open(&SimDisk::new());
+    apply(&mut machine, 1, &[write((0..9).map(|n| put(&format!("k{n}"), "12345678")).collect())]);
+    let reader = machine.reader();
+    let kv = reader.as_kv().unwrap();
+    let page = |start: &str, limit, bytes_max| {
+        let range = ScanRange { start: start.as_bytes(), end: Some(b"k7"), reverse: false };
+        let page = kv.keys(range, limit, bytes_max).unwrap();
+        let text = |key: Bytes| String::from_utf8(key.to_vec()).unwrap();
+        (page.keys.into_iter().map(text).collect::<Vec<_>>(), page.next.map(text))
+    };
+    let some = |key: &str| Some(key.to_owned());
+    assert_eq!(page("k3", 99, 999), (["k3", "k4", "k5", "k6"].map(str::to_owned).to_vec(), None));
+    assert_eq!(page("k3", 4, 999).1, None, "a full page that is the last says so");
+    assert_eq!(page("k3", 2, 999), (vec!["k3".to_owned(), "k4".to_owned()], some("k5")));
+    assert_eq!(page("k3", 99, 4).1, some("k5"));
+    assert_eq!(page("k3", 99, 0), (vec!["k3".to_owned()], some("k4")), "at least one");
+    assert_eq!(page("k3", 0, 99), (Vec::new(), some("k3")));
+    assert_eq!(page("k7", 9, 99), (Vec::new(), None));
 }
 
 #[test]

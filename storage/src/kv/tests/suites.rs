@@ -142,6 +142,12 @@ fn the_lsm_store_conforms_however_small_its_memtable() {
 }
 
 #[test]
+fn the_lsm_store_takes_views_while_it_flushes() {
+    // One batch is enough for a flush in the background, two for one by the writer.
+    conformance::a_view_is_taken_whatever_work_is_under_way(&mut || Box::new(on_lsm(150)));
+}
+
+#[test]
 fn the_sled_store_conforms() {
     conformance::check_all(&mut || Box::new(on_sled()));
 }

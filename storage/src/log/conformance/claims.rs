@@ -10,7 +10,7 @@ use crate::ids::{Index, ReplicaId, Term};
 use crate::log::{LogBatch, LogStore};
 use crate::snapshot::SnapshotToken;
 
-pub(super) const ALL: [fn(&mut dyn Harness); 11] = [
+pub(super) const ALL: [fn(&mut dyn Harness); 12] = [
     a_new_log_is_empty_behind_its_base,
     what_was_appended_survives_losing_everything_unsynced,
     an_overlapping_append_truncates,
@@ -20,6 +20,7 @@ pub(super) const ALL: [fn(&mut dyn Harness); 11] = [
     a_recorded_snapshot_survives,
     a_held_back_commit_goes_with_the_next_batch_proof_or_close,
     reads_are_cut_to_their_bounds,
+    bytes_above_an_index_are_known_after_a_restart_too,
     a_clean_stop_is_known_and_final,
     a_failed_sync_closes_the_log_for_good,
 ];
@@ -206,6 +207,27 @@ fn reads_are_cut_to_their_bounds(harness: &mut dyn Harness) {
     assert_eq!(count(10, 30, 400), 10);
     reader.entries(Index(30), Index(31), 1).expect_err("behind the end");
     reader.entries(Index(1), Index(3), 1).expect_err("before the start");
+}
+
+fn bytes_above_an_index_are_known_after_a_restart_too(harness: &mut dyn Harness) {
+    let mut log = born(harness);
+    for index in 2..102 {
+        log.append(&[entries(index..index + 1, 1)], true).expect("an append");
+    }
+    let above = |log: &dyn LogStore, index| log.reader().bytes_above(Index(index));
+    let whole = above(&*log, 1);
+    assert!(whole >= 100 * 40, "{whole} bytes cannot hold all entries");
+    assert!((2..=101).all(|index| above(&*log, index) <= above(&*log, index - 1)), "it never grows");
+    assert_eq!(above(&*log, 101), 0, "nothing stands above the last entry");
+    let half = above(&*log, 51);
+    assert!(half > whole / 4 && half < whole * 3 / 4, "half of the entries take {half} of {whole} bytes");
+    let usage = log.usage();
+    assert!(usage.disk_bytes >= whole && usage.written_bytes >= whole, "{usage:?} for {whole} bytes");
+    let mut log = lose(harness, log);
+    let found = above(&*log, 1);
+    assert!(found > whole / 2 && found < whole * 2, "{whole} bytes became {found} by a restart");
+    log.compact(Index(101)).expect("a compaction");
+    assert_eq!(above(&*log, 1), 0, "what is compacted takes nothing");
 }
 
 fn a_clean_stop_is_known_and_final(harness: &mut dyn Harness) {

@@ -2,6 +2,7 @@
 
 mod format;
 mod rot;
+mod survey;
 mod tail;
 
 use std::path::{Path, PathBuf};

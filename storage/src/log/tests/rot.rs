@@ -5,7 +5,7 @@ use super::*;
 const LAST: u64 = 40;
 
 /// A log of several segments and its clean stop.
-fn closed_log() -> SimDisk {
+pub(super) fn closed_log() -> SimDisk {
     let disk = new_disk();
     let mut log = create(&disk);
     for index in 2..LAST {

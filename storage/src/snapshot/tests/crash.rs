@@ -4,7 +4,7 @@ use super::{dir_on, disk, label, publish, read_all, records};
 use crate::disk::{CrashMode, SimDisk};
 use crate::entry::ConfState;
 use crate::error::Result;
-use crate::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, SpoolLimits, read_token};
+use crate::snapshot::{ReadFrom, Retention, SnapshotDir, SnapshotToken, SpoolLimits, read_token};
 use quorate_telemetry::rng::SeededRng;
 
 const LIMITS: SpoolLimits = SpoolLimits { file_bytes_max: 1 << 30, reserve_bytes: 0 };
@@ -128,7 +128,7 @@ fn a_crash_in_a_prune_keeps_what_is_to_be_kept() {
         .collect();
     cut_everywhere(
         prepare,
-        |dir| dir.prune(&recorded, 2),
+        |dir| dir.prune(&recorded, Retention { files_max: 2, bytes_max: u64::MAX }),
         |disk, dir, _| {
             check_whole(disk, dir, Some(recorded[2]));
             check_whole(disk, dir, Some(recorded[3]));

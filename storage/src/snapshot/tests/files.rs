@@ -5,9 +5,15 @@ use crate::disk::{Disk, OpenMode};
 use crate::entry::ConfState;
 use crate::error::Error;
 use crate::ids::{GroupUid, Index, ReplicaId};
-use crate::snapshot::{ReadFrom, SnapshotFault, SnapshotSink, SnapshotToken, read_label, read_token};
+use crate::snapshot::{
+    ReadFrom, Retention, SnapshotDir, SnapshotFault, SnapshotSink, SnapshotToken, read_label, read_token,
+};
 use crate::state::StateDigest;
 use quorate_telemetry::rng::SeededRng;
+
+fn keep(files_max: usize) -> Retention {
+    Retention { files_max, bytes_max: u64::MAX }
+}
 
 #[test]
 fn a_snapshot_reads_back_as_written() {
@@ -157,11 +163,39 @@ fn pruning_keeps_the_newest_usable_and_everything_newer() {
     let tokens: Vec<_> = (2..7).map(|index| publish(&dir, index, &records(3, 20)).unwrap()).collect();
     let recorded = &tokens[..4];
     disk.truncate(&dir.path_of(tokens[3].id), 100).unwrap();
-    assert_eq!(dir.prune(recorded, 9).unwrap(), tokens[..3]);
+    assert_eq!(dir.prune(recorded, keep(9)).unwrap(), tokens[..3]);
     assert_eq!(dir.list().unwrap().len(), 5, "too few to remove any");
-    assert_eq!(dir.prune(recorded, 2).unwrap(), tokens[1..3]);
-    let left: Vec<_> = dir.list().unwrap().iter().map(|file| file.id).collect();
-    assert_eq!(left, [tokens[1].id, tokens[2].id, tokens[3].id, tokens[4].id]);
+    assert_eq!(dir.prune(recorded, keep(2)).unwrap(), tokens[1..3]);
+    let left = |dir: &SnapshotDir| -> Vec<_> { dir.list().unwrap().iter().map(|file| file.id).collect() };
+    assert_eq!(left(&dir), [tokens[1].id, tokens[2].id, tokens[3].id, tokens[4].id]);
+    let recorded = [tokens[1], tokens[4]];
+    assert_eq!(dir.prune(&recorded, keep(3)).unwrap(), recorded);
+    assert_eq!(left(&dir), [tokens[1].id, tokens[4].id], "what the log never recorded is no use any more");
+}
+
+#[test]
+fn reading_back_in_pieces_finds_what_verification_finds() {
+    let disk = disk();
+    let dir = dir_on(&disk);
+    let token = publish(&dir, 2, &records(30, 20)).unwrap();
+    let read_back = |token: SnapshotToken| {
+        let mut back = dir.read_back(token)?;
+        let mut steps = 1;
+        while !back.step(100)? {
+            steps += 1;
+        }
+        assert_eq!(back.left(), 0);
+        Ok::<u64, Error>(steps)
+    };
+    assert_eq!(read_back(token).unwrap(), (token.bytes - 4).div_ceil(100));
+    for offset in 0..token.bytes {
+        disk.flip(&dir.path_of(token.id), offset, 0x10).unwrap();
+        let found = read_back(token).unwrap_err();
+        assert_eq!(found.to_string(), dir.verify(&token, ReadFrom::Device).unwrap_err().to_string());
+        disk.flip(&dir.path_of(token.id), offset, 0x10).unwrap();
+    }
+    let short = SnapshotToken { bytes: token.bytes - 1, ..token };
+    assert!(read_back(short).unwrap_err().is_corruption());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Receiving.
 
 use super::{dir_on, disk, file_bytes, label, publish, read_all, records};
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::identity::FileOwner;
 use crate::ids::GroupUid;
@@ -62,7 +63,18 @@ fn a_snapshot_over_the_cap_or_without_room_is_refused_at_the_door() {
     let full = disk();
     full.set_capacity(Some(token.bytes + LIMITS.reserve_bytes - 1));
     let error = dir_on(&full).spool(token, LIMITS).unwrap_err();
-    assert!(matches!(error, Error::Io { action: "reserve room for", .. }), "{error}");
+    let needed = token.bytes + LIMITS.reserve_bytes;
+    assert!(matches!(error, Error::NoRoom { needed_bytes, .. } if needed_bytes == needed), "{error}");
+    let two = disk();
+    two.set_capacity(Some(2 * token.bytes + LIMITS.reserve_bytes - 1));
+    let first = dir_on(&two).spool(token, LIMITS).unwrap();
+    let mut later = token;
+    later.id.index = later.id.index.next();
+    let error = dir_on(&two).spool(later, LIMITS).unwrap_err();
+    assert!(matches!(error, Error::NoRoom { .. }), "room that another one needs: {error}");
+    drop(first);
+    two.sync_dir(dir_on(&two).path()).unwrap();
+    dir_on(&two).spool(later, LIMITS).unwrap();
 }
 
 #[test]

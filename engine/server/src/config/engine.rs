@@ -1,0 +1,65 @@
+//! The settings in the words of the engine and of the frontends.
+
+use quorate::config::{Bootstrap, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges};
+use quorate::{Config, NodeId};
+
+use super::settings::NodeSettings;
+use crate::resp::{self, Limits};
+
+/// Why conversions cannot fail.
+const BOUNDED: &str = "the schema bounds it";
+
+impl NodeSettings {
+    /// For the engine.
+    pub fn engine(&self) -> Config {
+        let mut config = Config::new(&self.data_dir);
+        config.cluster = cluster_id(&self.cluster);
+        config.node = NodeId(self.node);
+        config.listen = self.listen_peer();
+        config.store = self.store.kind();
+        config.bootstrap = Bootstrap {
+            nodes: self.nodes.iter().map(address).collect(),
+            ranges: slot_ranges(u16::try_from(self.bootstrap.groups).expect(BOUNDED)),
+            replication: usize::try_from(self.bootstrap.replication).expect(BOUNDED),
+        };
+        config.raft = RaftConfig {
+            tick: self.raft.tick.0,
+            heartbeat_ticks: u32::try_from(self.raft.heartbeat_ticks).expect(BOUNDED),
+            election_ticks: u32::try_from(self.raft.election_ticks).expect(BOUNDED),
+        };
+        config.snapshots = SnapshotConfig {
+            log_bytes_min: self.snapshots.log_bytes_min.0,
+            entries: self.snapshots.entries,
+            trailing_entries: self.snapshots.trailing_entries,
+            ..SnapshotConfig::default()
+        };
+        config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
+        config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);
+        config.memtable_bytes = self.memory.memtable.0;
+        config.cache_bytes = self.memory.cache.0;
+        config.deadline = self.requests.deadline.0;
+        config
+    }
+
+    /// For the Redis listener.
+    pub fn resp(&self) -> resp::Settings {
+        let size = |bytes| usize::try_from(bytes).expect(BOUNDED);
+        let limits = Limits {
+            connections_max: size(self.resp.max_connections),
+            request_bytes_max: size(self.resp.max_request.0),
+            buffered_bytes_max: size(self.resp.max_buffered.0),
+            write_stall_max: self.resp.write_stall.0,
+            ..Limits::default()
+        };
+        resp::Settings {
+            limits,
+            routing: self.routing.into(),
+            password: self.resp.password.clone(),
+            plaintext: self.resp.plaintext,
+        }
+    }
+}
+
+fn address(entry: &super::NodeEntry) -> NodeAddress {
+    NodeAddress { node: NodeId(entry.id), peer: entry.peer, resp: entry.resp, admin: entry.admin }
+}

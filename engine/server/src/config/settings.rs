@@ -1,0 +1,255 @@
+//! What a node is set up with: every key of the file in its type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use secrecy::SecretString;
+
+use super::units::{ByteSize, TimeSpan};
+use crate::options::{RoutingMode, Store};
+use crate::resp::Limits;
+
+/// The settings of `quorate node`. [`super::load`] makes them, and only such as fit together.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// The cluster's name; nodes of another one are refused.
+    pub cluster: String,
+    /// This node's id.
+    pub node: u64,
+    /// This node's data directory.
+    pub data_dir: PathBuf,
+    /// Store of the state machines.
+    pub store: Store,
+    /// What is done with a key that another node leads.
+    pub routing: RoutingMode,
+    /// Where this node listens, where that is not what `nodes` says.
+    pub listen: Listen,
+    /// The nodes a new cluster starts with, in the order of the file.
+    pub nodes: Vec<NodeEntry>,
+    /// What a new cluster looks like.
+    pub bootstrap: Bootstrap,
+    /// Raft's timing.
+    pub raft: Raft,
+    /// When a group publishes a snapshot.
+    pub snapshots: Snapshots,
+    /// What all groups may use together.
+    pub memory: Memory,
+    /// Threads.
+    pub threads: Threads,
+    /// Operations.
+    pub requests: Requests,
+    /// The listener for other nodes.
+    pub peer: Peer,
+    /// The Redis listener.
+    pub resp: Resp,
+    /// The admin listener.
+    pub admin: Admin,
+    /// The log.
+    pub log: Log,
+}
+
+/// Addresses to bind.
+#[derive(Clone, Debug, Default)]
+pub struct Listen {
+    /// For other nodes.
+    pub peer: Option<SocketAddr>,
+    /// For Redis clients.
+    pub resp: Option<SocketAddr>,
+    /// For operators.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A node, as the others and their clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Its id, never 0.
+    pub id: u64,
+    /// Where other nodes reach it.
+    pub peer: SocketAddr,
+    /// Where Redis clients reach it, if they may.
+    pub resp: Option<SocketAddr>,
+    /// Where operators reach it, if they may.
+    pub admin: Option<SocketAddr>,
+    /// Where the file says so.
+    pub line: usize,
+}
+
+/// What a new cluster looks like.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Groups beside group 0.
+    pub groups: u64,
+    /// Replicas of each group; not more than there are nodes.
+    pub replication: u64,
+}
+
+/// Raft's timing.
+#[derive(Clone, Debug)]
+pub struct Raft {
+    /// One tick.
+    pub tick: TimeSpan,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: u64,
+    /// Fewest ticks without a leader before an election.
+    pub election_ticks: u64,
+}
+
+/// When a group publishes a snapshot.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    /// Log since the last one, at least.
+    pub log_bytes_min: ByteSize,
+    /// Entries since the last one.
+    pub entries: Option<u64>,
+    /// Entries that stay behind one.
+    pub trailing_entries: u64,
+}
+
+/// Memory of a node.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Unflushed writes.
+    pub memtable: ByteSize,
+    /// Cached blocks.
+    pub cache: ByteSize,
+}
+
+/// Threads of a node.
+#[derive(Clone, Debug)]
+pub struct Threads {
+    /// Write logs.
+    pub log_writers: u64,
+    /// Apply entries.
+    pub appliers: u64,
+}
+
+/// Operations.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// How long one may take.
+    pub deadline: TimeSpan,
+}
+
+/// The listener for other nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Whether it may be reached from other machines without TLS.
+    pub plaintext: bool,
+}
+
+/// The Redis listener.
+#[derive(Clone, Debug)]
+pub struct Resp {
+    /// Password of the user `default`.
+    pub password: Option<SecretString>,
+    /// File that holds it.
+    pub password_file: Option<PathBuf>,
+    /// Whether it may be reached from other machines without TLS.
+    pub plaintext: bool,
+    /// Connections at the same time.
+    pub max_connections: u64,
+    /// Bytes of one request.
+    pub max_request: ByteSize,
+    /// Bytes buffered for all connections.
+    pub max_buffered: ByteSize,
+    /// How long a client may leave a reply waiting.
+    pub write_stall: TimeSpan,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, Default)]
+pub struct Admin {
+    /// Bearer token.
+    pub token: Option<SecretString>,
+    /// File that holds it.
+    pub token_file: Option<PathBuf>,
+    /// Whether it may be reached from other machines without TLS.
+    pub plaintext: bool,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A level, or directives.
+    pub level: String,
+    /// Its form.
+    pub format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// Text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for NodeSettings {
+    /// The engine's and the frontend's defaults; without a node id, a directory and nodes, which have none.
+    fn default() -> Self {
+        let engine = quorate::Config::new("");
+        let limits = Limits::default();
+        Self {
+            cluster: "quorate".to_owned(),
+            node: 0,
+            data_dir: PathBuf::new(),
+            store: Store::default(),
+            routing: RoutingMode::Cluster,
+            listen: Listen::default(),
+            nodes: Vec::new(),
+            bootstrap: Bootstrap { groups: 8, replication: engine.bootstrap.replication as u64 },
+            raft: Raft {
+                tick: TimeSpan(engine.raft.tick),
+                heartbeat_ticks: engine.raft.heartbeat_ticks.into(),
+                election_ticks: engine.raft.election_ticks.into(),
+            },
+            snapshots: Snapshots {
+                log_bytes_min: ByteSize(engine.snapshots.log_bytes_min),
+                entries: engine.snapshots.entries,
+                trailing_entries: engine.snapshots.trailing_entries,
+            },
+            memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },
+            threads: Threads { log_writers: engine.log_writers as u64, appliers: engine.appliers as u64 },
+            requests: Requests { deadline: TimeSpan(engine.deadline) },
+            peer: Peer::default(),
+            resp: Resp {
+                password: None,
+                password_file: None,
+                plaintext: false,
+                max_connections: limits.connections_max as u64,
+                max_request: ByteSize(limits.request_bytes_max as u64),
+                max_buffered: ByteSize(limits.buffered_bytes_max as u64),
+                write_stall: TimeSpan(limits.write_stall_max),
+            },
+            admin: Admin::default(),
+            log: Log { level: "info".to_owned(), format: LogFormat::Auto },
+        }
+    }
+}
+
+impl NodeSettings {
+    /// This node among `nodes`.
+    pub fn own(&self) -> Option<&NodeEntry> {
+        self.nodes.iter().find(|entry| entry.id == self.node)
+    }
+
+    /// Where this node listens for the others.
+    pub fn listen_peer(&self) -> Option<SocketAddr> {
+        self.listen.peer.or(self.own().map(|own| own.peer))
+    }
+
+    /// Where this node serves the Redis protocol, if it does.
+    pub fn listen_resp(&self) -> Option<SocketAddr> {
+        self.listen.resp.or(self.own().and_then(|own| own.resp))
+    }
+
+    /// Where this node serves the admin pages, if it does.
+    pub fn listen_admin(&self) -> Option<SocketAddr> {
+        self.listen.admin.or(self.own().and_then(|own| own.admin))
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether a data directory is still what was written: every checksum in it, every value of its stores.
+
+mod group;
+mod progress;
+mod snapshots;
+mod state;
+
+pub use progress::{VerifyProgress, VerifyReport};
+
+use std::path::Path;
+
+use self::progress::Tally;
+use super::inspect::state::{DEPTH_MAX, bytes_below};
+use super::{Finding, LookOptions, StoppedDir};
+use crate::error::Error;
+use crate::identity::NodeIdentity;
+use crate::ids::GroupId;
+
+/// Checks everything in `dir`, goes on after damage, and changes nothing:
+///
+/// - the node file and the replica files;
+/// - of each log every batch: both tables, every entry's checksum, the chain from batch to batch and from segment to
+///   segment, the seals; and whether a start would take it;
+/// - every snapshot: its footer against the log's record, every block, its index; of a key-value group also that
+///   its records add up to the digest in its label;
+/// - of each current generation: an LSM tree's files against the checksums in its version file; every value by its
+///   checksum; that the records add up to the counts and the digest of its applied record.
+///
+/// Left out is what the next start removes: unfinished files, old generations, replaced replicas. `progress` is
+/// called about once a MiB. Memory: one segment of a log at a time (4 MiB, or one batch of up to 256 MiB).
+pub fn verify(
+    dir: &StoppedDir,
+    options: &LookOptions,
+    progress: &mut dyn FnMut(&VerifyProgress),
+) -> VerifyReport {
+    let mut tally = Tally::new(progress);
+    let groups = match dir.groups(options.group) {
+        Ok(groups) => groups,
+        Err(error) => {
+            tally.found(&error, dir.path());
+            Vec::new()
+        }
+    };
+    tally.expect(total_bytes(dir, &groups));
+    check_node(dir, &mut tally);
+    for group in groups {
+        tally.begin(group);
+        group::check(dir, options, group, &mut tally);
+    }
+    tally.finish(dir.path())
+}
+
+fn check_node(dir: &StoppedDir, tally: &mut Tally<'_>) {
+    let path = dir.node_file();
+    match NodeIdentity::read(&**dir.disk(), &path) {
+        Ok(Some(_)) => {}
+        // It comes last: a directory without one is new, unless there are groups in it.
+        Ok(None) if dir.groups(None).is_ok_and(|groups| groups.is_empty()) => {}
+        Ok(None) => tally.found(&Error::Missing { path: path.clone() }, &path),
+        Err(error) => tally.found(&error, &path),
+    }
+    tally.file(size(dir, &path));
+}
+
+/// Bytes of everything; what cannot be measured is found later.
+fn total_bytes(dir: &StoppedDir, groups: &[GroupId]) -> u64 {
+    let disk = &**dir.disk();
+    let group = |group: &GroupId| bytes_below(disk, dir.group(*group).root(), DEPTH_MAX).unwrap_or(0);
+    size(dir, &dir.node_file()) + groups.iter().map(group).sum::<u64>()
+}
+
+/// Size of a file; 0 if there is none.
+fn size(dir: &StoppedDir, path: &Path) -> u64 {
+    dir.disk().size(path).ok().flatten().unwrap_or(0)
+}
+
+impl Tally<'_> {
+    /// Notes what `error` says; about `place` if it does not say itself where it was.
+    fn found(&mut self, error: &Error, place: &Path) {
+        self.keep(Finding::of(error, place));
+    }
+}
