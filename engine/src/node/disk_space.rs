@@ -61,7 +61,7 @@ impl DiskWatch {
         match self.free_bytes() {
             Ok(free_bytes) => self.judge(free_bytes),
             Err(error) => {
-                tracing::warn!(dir = %self.dir.display(), %error, "cannot measure the room on the disk")
+                tracing::warn!(dir = %self.dir.display(), %error, "cannot measure the room on the disk");
             }
         }
     }
@@ -81,7 +81,7 @@ impl DiskWatch {
         self.space.set(room, free_bytes, needed_bytes);
         let changed = match room {
             Room::Ample if !has_reserve && free_bytes >= needed_bytes => self.make_reserve(),
-            Room::Short | Room::Exhausted if has_reserve => self.disk.remove_file(&self.reserve_path()),
+            Room::Short | Room::Exhausted if has_reserve => self.release_reserve(),
             _ => Ok(()),
         };
         if let Err(error) = changed {
@@ -112,6 +112,11 @@ impl DiskWatch {
         drop(file);
         // A part of it would count as all of it.
         made.or_else(|cause| self.disk.remove_file(&path).and(Err(cause)))
+    }
+
+    fn release_reserve(&self) -> io::Result<()> {
+        self.disk.remove_file(&self.reserve_path())?;
+        self.disk.sync_dir(&self.dir)
     }
 
     fn reserve_path(&self) -> PathBuf {
@@ -172,10 +177,12 @@ async fn hand_over(core: &Core) {
             else {
                 continue;
             };
-            if !rooms.contains_key(&node) {
-                rooms.insert(node, has_room(core, node).await);
-            }
-            if rooms.get(&node) == Some(&true) {
+            let is_roomy = match rooms.get(&node) {
+                Some(&known) => known,
+                None => has_room(core, node).await,
+            };
+            rooms.insert(node, is_roomy);
+            if is_roomy {
                 transfers.push((handle, peer.replica));
                 break;
             }
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn a_disk_that_cannot_be_measured_changes_nothing() {
         let subject = Subject::new();
-        assert_eq!(subject.with(117), (Room::Short, false));
+        assert_eq!(subject.with(185), (Room::Short, false));
         subject.disk.crash(quorate_storage::disk::CrashMode::KeepAll);
         subject.watch.measure();
         assert_eq!(subject.space.room(), Room::Short);

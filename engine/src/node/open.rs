@@ -83,11 +83,7 @@ pub(crate) async fn open(
     let kv_machines = Arc::new(KvMachines::new(&config, &seams));
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
-    let collector = Arc::new(Collector::new(
-        Arc::clone(&seams.recorder),
-        Arc::clone(&seams.clock),
-        CollectorConfig::new(config.node.to_string()),
-    ));
+    let collector = collector(&config, &seams);
     let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
     let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
     let (deps, catalog_deps) =
@@ -118,6 +114,11 @@ pub(crate) async fn open(
     open_groups(&core, &catalog_group).await?;
     spawn_tasks(&core, nodes, watch);
     Ok(Node::new(core))
+}
+
+fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
+    let labels = CollectorConfig::new(config.node.to_string());
+    Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), labels))
 }
 
 fn group_deps(

@@ -77,7 +77,7 @@ fn look(core: &Arc<Core>, attempts: &mut BTreeMap<GroupId, Attempts>) {
         let may_help = match remedy {
             Remedy::Room => core.space.room() != Room::Exhausted,
             Remedy::Rebuild => made.count <= REBUILDS_MAX,
-            _ => false,
+            Remedy::Repair => false,
         };
         if may_help && made.is_due(now) {
             *made = made.again(now);

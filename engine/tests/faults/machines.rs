@@ -45,7 +45,7 @@ pub(crate) struct Machines {
     pools: Pools,
     seed: u64,
     network: MemoryNetwork,
-    machines: Vec<Machine>,
+    all: Vec<Machine>,
     configure: fn(&mut Config),
 }
 
@@ -53,8 +53,8 @@ impl Machines {
     /// Opens three nodes and waits until they are ready.
     pub(crate) async fn open(pools: Pools, seed: u64, configure: fn(&mut Config)) -> Self {
         let machine = |_| Machine { disk: SimDisk::new(), node: None, starts: 0 };
-        let machines = (1..=3).map(machine).collect();
-        let mut this = Self { pools, seed, network: MemoryNetwork::new(), machines, configure };
+        let all = (1..=3).map(machine).collect();
+        let mut this = Self { pools, seed, network: MemoryNetwork::new(), all, configure };
         for id in 1..=3 {
             this.start(id).await;
         }
@@ -67,7 +67,7 @@ impl Machines {
     /// Starts a node on what its last stop left.
     pub(crate) async fn start(&mut self, id: u64) {
         let (pools, seed, network, configure) = (self.pools, self.seed, self.network.clone(), self.configure);
-        let machine = &mut self.machines[at(id)];
+        let machine = &mut self.all[at(id)];
         machine.starts += 1;
         let seams = seams(pools, seed * 1_000 + id * 100 + machine.starts, &machine.disk, (&network, id));
         let mut config = config(pools, id);
@@ -77,7 +77,7 @@ impl Machines {
 
     /// The machine loses power, and its node is started again.
     pub(crate) async fn cut_power(&mut self, id: u64) {
-        let machine = &mut self.machines[at(id)];
+        let machine = &mut self.all[at(id)];
         machine.disk = machine.disk.crash(CrashMode::LoseUnsynced);
         let node = machine.node.take().unwrap();
         // Nothing of it reaches the disk any more: this only ends its tasks.
@@ -86,15 +86,15 @@ impl Machines {
     }
 
     pub(crate) fn node(&self, id: u64) -> &Node {
-        self.machines[at(id)].node.as_ref().unwrap()
+        self.all[at(id)].node.as_ref().unwrap()
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {
-        self.machines.iter().flat_map(|machine| machine.node.clone()).collect()
+        self.all.iter().filter_map(|machine| machine.node.clone()).collect()
     }
 
     pub(crate) fn disk(&self, id: u64) -> &SimDisk {
-        &self.machines[at(id)].disk
+        &self.all[at(id)].disk
     }
 
     /// The machine whose node leads `group` and says so itself.
@@ -119,9 +119,9 @@ impl Machines {
         let statuses =
             || -> Option<Vec<_>> { (1..=3).map(|id| self.node(id).group(GROUP).local_status()).collect() };
         let is_even = || {
-            let all = statuses()?;
-            let last = all.iter().find(|status| status.role.is_serving)?.last;
-            all.iter().all(|status| status.applied == last && status.last == last).then_some(())
+            let found = statuses()?;
+            let last = found.iter().find(|status| status.role.is_serving)?.last;
+            found.iter().all(|status| status.applied == last && status.last == last).then_some(())
         };
         let even = tokio::time::timeout(PATIENCE / 2, until("the replicas to agree", is_even)).await;
         assert!(even.is_ok(), "the replicas do not agree: {:#?}", statuses());
@@ -134,7 +134,7 @@ impl Machines {
     }
 
     pub(crate) async fn shutdown(self) {
-        for machine in &self.machines {
+        for machine in &self.all {
             machine.disk.heal();
             machine.node.as_ref().unwrap().shutdown_together().await.unwrap();
         }

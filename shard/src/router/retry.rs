@@ -169,15 +169,15 @@ impl Retry {
         match &failed.error {
             // The same replica once more, not before it said.
             Error::Busy { retry_after, .. } => retry_after.saturating_add(self.backoff(rng)),
-            Error::Transferring { .. }
-            | Error::DiskFull { .. }
-            | Error::ConfChangePending { .. }
-            | Error::Lagging { .. } => self.backoff(rng),
             Error::StaleRange { .. } if self.reroutes < REROUTES_MAX => {
                 self.reroutes += 1;
                 Duration::ZERO
             }
-            Error::StaleRange { .. } => self.backoff(rng),
+            Error::StaleRange { .. }
+            | Error::Transferring { .. }
+            | Error::DiskFull { .. }
+            | Error::ConfChangePending { .. }
+            | Error::Lagging { .. } => self.backoff(rng),
             _ if failed.others == Others::Untried => Duration::ZERO,
             _ => self.backoff(rng),
         }
