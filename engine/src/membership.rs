@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quorate_shard::actor::ReadLevel;
+use quorate_shard::actor::{Lifecycle, ReadLevel};
 use quorate_shard::catalog::GroupRecord;
 use quorate_shard::router::Target;
 use quorate_shard::rpc::Call;
@@ -99,6 +99,33 @@ pub(crate) async fn replace_replica(
     let ops = [ConfChangeOp::Promote(new), ConfChangeOp::Remove(old)];
     change_caught_up(core, group, &ops, core.left(deadline)?).await?;
     Ok(new)
+}
+
+/// Puts a new replica in the place of the one on this node, which is out of service.
+pub(crate) async fn repair(core: &Core, group: GroupId, timeout: Duration) -> Result<ReplicaId> {
+    let (node, deadline) = (core.config.node, core.deadline(timeout));
+    let catalog = core.copy.load();
+    let record = live(catalog.groups.get(&group), group)?;
+    let Some(own) = record.descriptor.replica_on(node).copied() else {
+        // A repair that was interrupted goes on, whichever of its steps was the last.
+        if record.joining.iter().all(|joining| joining.node != node) {
+            return Err(refused("the node has no replica of the group"));
+        }
+        let new = add_learner(core, group, node, timeout).await?;
+        promote(core, group, new, core.left(deadline)?).await?;
+        return Ok(new);
+    };
+    let is_broken = core.lost.lock().contains(&group)
+        || core.registry.get(group).is_some_and(|handle| {
+            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_))
+        });
+    if !is_broken {
+        return Err(refused("the replica here is in service"));
+    }
+    if record.descriptor.replicas.len() == 1 {
+        return Err(refused("the last voter cannot be removed"));
+    }
+    replace_replica(core, group, own.replica, node, timeout).await
 }
 
 /// Hands leadership of `group` to the replica `to`.

@@ -24,7 +24,7 @@ use super::open::blocking;
 use crate::config::DiskConfig;
 
 /// Asks a node whether its disk has room: an empty request, answered by one byte, 1 for yes.
-pub(super) const ROOM: RequestKind = RequestKind(4);
+pub(super) const ROOM: RequestKind = RequestKind(5);
 
 /// How often the room is measured.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(500);

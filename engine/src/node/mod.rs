@@ -72,6 +72,10 @@ pub(crate) struct Core {
     pub(crate) opening: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
     /// The room on the disk of the data directory.
     pub(crate) space: Arc<DiskSpace>,
+    /// The nodes' data directories, as they are remembered on disk.
+    pub(crate) remembered: Mutex<std::collections::BTreeMap<NodeId, quorate_storage::Incarnation>>,
+    /// Replicas whose logs have been repaired: they are to be started.
+    pub(crate) repaired: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
     pub(crate) changed: Arc<Notify>,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: Mutex<JoinSet<()>>,
@@ -269,6 +273,19 @@ impl Node {
     /// if any, is gone; other nodes follow.
     pub async fn drop_group(&self, id: GroupId) -> Result<()> {
         replicas::drop_group(&self.core, id, self.core.config.deadline).await
+    }
+
+    /// Puts a new replica of `group` in the place of this node's own, which is out of service: lost, or quarantined.
+    /// Returns its id when it has caught up and votes. The old one's files, if there are any, are kept as
+    /// `groups/<group>.quarantined-<incarnation>` in the data directory, until somebody removes them. If it is
+    /// interrupted, call it again.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::ConfChangeRefused`] if the replica here is in service, if there is none, or if it is its
+    /// group's only voter; those of [`Group::replace_replica`].
+    pub async fn repair(&self, group: GroupId) -> Result<quorate_storage::ReplicaId> {
+        self.core.check_running()?;
+        crate::membership::repair(&self.core, group, self.core.config.deadline).await
     }
 
     /// Waits until every group with a replica here runs and knows its leader.

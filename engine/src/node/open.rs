@@ -1,5 +1,6 @@
 //! Opening a node, from the directory lock to the first round of reconciling.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -13,7 +14,7 @@ use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
-use quorate_storage::{GroupDescriptor, GroupId, Incarnation};
+use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
 use quorate_transport::{Handler, Identity, Parts, Transport};
@@ -28,8 +29,8 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, publish, reconcile, replicas,
-    revive, topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, peers, publish, reconcile,
+    replicas, revive, topology,
 };
 use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
@@ -48,7 +49,7 @@ pub(crate) async fn open(
 ) -> Result<Node> {
     let nodes = initial_nodes(&config);
     let catalog_group = bootstrap::catalog_descriptor(config.cluster, &nodes);
-    let data = open_data_dir(&config, &seams).await?;
+    let (data, remembered) = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
     let space = Arc::new(DiskSpace::new());
@@ -60,7 +61,7 @@ pub(crate) async fn open(
         leaders: Arc::clone(&leaders),
     });
     let watch = watch_disk(&config, &seams, &space).await?;
-    let transport = start_transport(&config, &seams, &data, &copy, handler).await?;
+    let transport = start_transport(&config, &seams, (&data, &remembered), &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
         catalog: Arc::clone(&copy.current),
@@ -106,6 +107,8 @@ pub(crate) async fn open(
         lost: Mutex::default(),
         opening: Arc::default(),
         space: Arc::clone(&space),
+        remembered: Mutex::new(remembered),
+        repaired: Arc::default(),
         changed: Arc::new(Notify::new()),
         stopping: CancellationToken::new(),
         tasks: Mutex::new(JoinSet::new()),
@@ -117,8 +120,8 @@ pub(crate) async fn open(
 }
 
 fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
-    let labels = CollectorConfig::new(config.node.to_string());
-    Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), labels))
+    let settings = CollectorConfig::new(config.node.to_string());
+    Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), settings))
 }
 
 fn group_deps(
@@ -191,24 +194,32 @@ async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Resul
     Ok(())
 }
 
-async fn open_data_dir(config: &Config, seams: &Seams) -> Result<DataDir> {
+async fn open_data_dir(config: &Config, seams: &Seams) -> Result<(DataDir, BTreeMap<NodeId, Incarnation>)> {
     let (disk, rng) = (Arc::clone(&seams.disk), seams.rng.stream(0x0d));
     let (path, cluster, node) = (config.data_dir.clone(), config.cluster, config.node);
-    let open = move || DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref());
+    let open = move || {
+        let data = DataDir::open_or_create(disk, &path, cluster, node, rng.as_ref())?;
+        let remembered = peers::remembered(&data);
+        Ok::<_, quorate_storage::Error>((data, remembered))
+    };
     Ok(run_on(seams.workers.background.as_ref(), 0, open).await??)
 }
 
 async fn start_transport(
     config: &Config,
     seams: &Seams,
-    data: &DataDir,
+    (data, remembered): (&DataDir, &BTreeMap<NodeId, Incarnation>),
     copy: &CatalogCopy,
     handler: Arc<dyn Handler>,
 ) -> Result<Transport> {
     let settings = quorate_transport::Config { listen: config.listen, ..Default::default() };
     let identity = Identity { cluster: config.cluster, node: config.node, incarnation: data.incarnation() };
-    let configured = config.bootstrap.nodes.clone();
-    let peers = Arc::new(CatalogPeers { copy: copy.clone(), configured, asked: AtomicUsize::new(0) });
+    let peers = Arc::new(CatalogPeers {
+        copy: copy.clone(),
+        configured: config.bootstrap.nodes.clone(),
+        remembered: remembered.clone(),
+        asked: AtomicUsize::new(0),
+    });
     let rng = seams.rng.stream(0x0e);
     let (net, clock) = (Arc::clone(&seams.net), Arc::clone(&seams.clock));
     let parts = Parts { identity, net, handler, peers, rng, clock };

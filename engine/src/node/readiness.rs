@@ -17,6 +17,8 @@ pub enum GroupReadiness {
     Opening,
     /// Its directory is gone: the replica must be replaced.
     Lost,
+    /// Entries of its log are unreadable and are being fetched from other nodes.
+    Repairing(String),
     /// A failure of its own has stopped it.
     Quarantined(String),
 }
@@ -78,6 +80,7 @@ impl Node {
         let Some(handle) = self.core.registry.get(group) else { return GroupReadiness::Opening };
         let status = handle.status();
         match status.lifecycle {
+            Lifecycle::Repairing(reason) => GroupReadiness::Repairing(reason.to_string()),
             Lifecycle::Quarantined(reason) => GroupReadiness::Quarantined(reason.to_string()),
             _ if status.role.leader.is_some() => GroupReadiness::Ready,
             _ => GroupReadiness::NoLeader,

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_shard::actor::Lifecycle;
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, NodeRecord, ReplicaOrigin};
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, ReplicaId};
 
-use super::{Core, bootstrap, replicas};
+use super::{Core, bootstrap, peers, replicas};
 use crate::config::NodeAddress;
 use crate::error::{Error, Result};
 
@@ -57,7 +58,11 @@ pub(super) async fn follow(core: Arc<Core>) {
 
 /// Gets a newer catalog, if this node does not follow group 0's log itself.
 async fn refresh(core: &Core) {
-    if core.registry.get(CATALOG_GROUP).is_some() {
+    let follows = core
+        .registry
+        .get(CATALOG_GROUP)
+        .is_some_and(|handle| matches!(handle.status().lifecycle, Lifecycle::Running | Lifecycle::Stopping));
+    if follows {
         return;
     }
     if let Err(error) = core.copy.ask(&core.transport, core.seams.rng.as_ref()).await {
@@ -66,6 +71,8 @@ async fn refresh(core: &Core) {
 }
 
 pub(super) async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
+    // Before there is a catalog, too: group 0 may be among them.
+    replicas::start_repaired(core).await?;
     let catalog = core.copy.load();
     if catalog.version.is_none() {
         return write_first_version(core, nodes).await;
@@ -73,6 +80,7 @@ pub(super) async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
     if !register(core, &catalog).await? {
         return Ok(());
     }
+    peers::remember(core, &catalog).await?;
     // What fails for one replica, or for want of a leader of group 0, leaves the others alone.
     let created = create_missing(core, &catalog).await;
     start_stopped(core, &catalog).await;

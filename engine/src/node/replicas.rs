@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, ReadLevel, StartSpec, StopMode,
+    Birth, CreateSpec, GroupDeps, GroupHandle, Lifecycle, ReadLevel, StartError, StartSpec, StopMode,
     create_group as create_replica, start_group,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, ReplicaOrigin};
+use quorate_shard::repair::{Damage, Repair, Repaired};
 use quorate_storage::{ConfState, GroupDescriptor, GroupId, KeyRange, NodeId};
 
 use super::bootstrap::{new_group, place};
@@ -132,6 +133,9 @@ async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {
     let deps = deps_of(core, group);
     let handle = match start_group(Arc::clone(deps), spec.clone()).await {
         Ok(handle) => handle,
+        Err(StartError::Unreadable { damage, .. }) => {
+            return begin_repair(core, spec, *damage);
+        }
         Err(failure) => {
             tracing::error!(group = group.get(), error = %failure, "group quarantined: it did not start");
             GroupHandle::quarantined(deps, &spec, &failure)
@@ -140,6 +144,35 @@ async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {
     let roles = handle.watch_role();
     core.registry.insert(group, handle);
     observe::follow(core, group, roles);
+}
+
+/// Repairs a replica's log with the help of the other nodes. A round of reconciling then starts it.
+fn begin_repair(core: &Core, spec: StartSpec, damage: Damage) {
+    let group = spec.group;
+    let catalog = core.copy.load();
+    let known = catalog.groups.get(&group).map(|record| record.descriptor.replicas.as_slice());
+    let deps = Arc::clone(deps_of(core, group));
+    let (handle, repair) = Repair::begin(deps, spec, damage, known.unwrap_or_default());
+    core.registry.insert(group, handle);
+    let (registry, repaired) = (Arc::clone(&core.registry), Arc::clone(&core.repaired));
+    let changed = Arc::clone(&core.changed);
+    // Not one of the node's tasks: it ends when its handle is stopped, with its disk writes.
+    tokio::spawn(async move {
+        if let Repaired::Whole = repair.run().await {
+            registry.remove(group);
+            repaired.lock().insert(group);
+            changed.notify_one();
+        }
+    });
+}
+
+/// Starts the replicas whose logs have been repaired.
+pub(super) async fn start_repaired(core: &Core) -> Result<()> {
+    let repaired = std::mem::take(&mut *core.repaired.lock());
+    for group in repaired {
+        start(core, group, false).await?;
+    }
+    Ok(())
 }
 
 /// The right to open a replica's directory.
@@ -179,11 +212,19 @@ impl Drop for Opening {
 pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
     // One that is just being started again is removed by the next round.
     let Some(_claim) = Opening::again(core, group) else { return Ok(()) };
+    let mut is_evidence = false;
     if let Some(handle) = core.registry.get(group) {
+        is_evidence =
+            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_));
         handle.stop(StopMode::Now).await;
     }
     let data = core.data()?;
-    super::open::blocking(core, group, move || data.bury(group)).await??;
+    if is_evidence {
+        let aside = super::open::blocking(core, group, move || data.set_aside(group)).await??;
+        tracing::warn!(group = group.get(), path = %aside.display(), "the quarantined replica's files are kept");
+    } else {
+        super::open::blocking(core, group, move || data.bury(group)).await??;
+    }
     // Only now: what is registered is not started again, and is removed again if its burial failed.
     core.registry.remove(group);
     core.collector.forget(group.get());

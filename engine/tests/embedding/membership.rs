@@ -161,3 +161,55 @@ async fn a_replica_that_lost_its_directory_comes_back_only_under_a_new_id() {
     writing.verify(cluster.node(3)).await;
     cluster.shutdown().await;
 }
+
+/// Damages everything in the newest segments of a stopped replica's log but their heads: both tables of its batches.
+fn lose_log(cluster: &Cluster, id: u64) {
+    let wal = cluster.data_dir(id).join("groups").join(GROUP.to_string()).join("wal");
+    for file in std::fs::read_dir(wal).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len().min(12 << 10);
+        for byte in &mut bytes[4 << 10..end] {
+            *byte ^= 0x5a;
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quarantined_replica_is_repaired_and_its_files_are_kept() {
+    let mut cluster = Cluster::open(3, patient).await;
+    let writing = Writing::through(cluster.node(1));
+    writing.go_on(20).await;
+    let old = replica_on(&cluster.node(1).group(GROUP), 3).unwrap();
+    let healthy = cluster.node(3).repair(GROUP).await;
+    assert!(matches!(healthy, Err(Error::Group(GroupError::ConfChangeRefused(_)))), "{healthy:?}");
+    cluster.take(3).shutdown().await.unwrap();
+    lose_log(&cluster, 3);
+    cluster.start(3).await;
+    until("a quarantine", || {
+        let groups = cluster.node(3).readiness().groups;
+        groups
+            .iter()
+            .any(|(group, is)| *group == GROUP && matches!(is, GroupReadiness::Quarantined(_)))
+            .then_some(())
+    })
+    .await;
+    writing.go_on(20).await;
+
+    until("a catalog", || cluster.node(3).catalog().version).await;
+    let new = cluster.node(3).repair(GROUP).await.unwrap();
+    assert!(new > old);
+    caught_up(&cluster, 3).await;
+    assert_eq!(cluster.node(3).group(GROUP).local_status().unwrap().replica, new);
+    let names = std::fs::read_dir(cluster.data_dir(3).join("groups")).unwrap();
+    let kept: Vec<_> = names
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{GROUP}.quarantined-")))
+        .collect();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].path().join("wal").exists() && kept[0].path().join("replica").exists());
+    writing.go_on(20).await;
+    writing.verify(cluster.node(3)).await;
+    cluster.shutdown().await;
+}

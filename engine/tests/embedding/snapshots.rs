@@ -1,5 +1,7 @@
 //! Followers that were away for longer than the log reaches back.
 
+use std::time::Duration;
+
 use quorate::Config;
 use quorate::storage::Index;
 
@@ -9,6 +11,8 @@ use crate::writing::Writing;
 fn short_logs(config: &mut Config) {
     config.snapshots.entries = Some(50);
     config.snapshots.trailing_entries = 10;
+    // Whoever is away holds nothing.
+    config.snapshots.follower_grace = Duration::ZERO;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

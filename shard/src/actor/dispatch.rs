@@ -94,12 +94,19 @@ impl Actor {
         }
     }
 
-    /// Reads old entries on a worker, never on the actor.
+    /// Reads old entries on a worker, never on the actor. Of applied ones that are unreadable the core gives up: the
+    /// follower that wants them gets a snapshot. Without those that are still to be applied the group cannot go on.
     fn fetch(&self, fetch: Fetch) {
         let (reader, events) = (Arc::clone(&self.log_reader), self.events.clone());
-        let group = self.shared.group;
+        let (group, shared) = (self.shared.group, Arc::clone(&self.shared));
         let job = move || {
             let entries = reader.entries(fetch.low, fetch.high, fetch.bytes_max);
+            if let Err(error) = entries.as_ref().map_err(Clone::clone)
+                && error.is_corruption()
+                && fetch.low > *shared.applied.borrow()
+            {
+                return drop(events.send(Event::Failed(Failure::LogRead(error))));
+            }
             if let Err(error) = &entries {
                 tracing::warn!(%group, low = %fetch.low, high = %fetch.high, %error, "cannot read the log");
             }

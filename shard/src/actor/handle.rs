@@ -17,19 +17,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::outbound::{QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
 use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
-use crate::actor::status::{ActorCounters, GroupStatus};
+use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
 use crate::error::{Error, Result};
-use crate::repair::QuarantineNotice;
+use crate::repair::{Damage, EntriesQuestion, LogServer, QuarantineNotice};
 
 /// A handle of one group on this node.
 ///
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) space: Arc<DiskSpace>,
     /// Missing if the group could not be started.
     pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
+    /// The log, for other replicas that have lost entries.
+    pub(crate) log: Arc<LogServer>,
     pub(crate) command_bytes_max: u64,
     pub(crate) backlog_bytes_max: u64,
     /// Names this start of the actor in every proposal id.
@@ -71,21 +73,55 @@ impl GroupHandle {
     pub fn quarantined(deps: &GroupDeps, spec: &StartSpec, failure: &StartError) -> Self {
         let reason: Arc<str> = Arc::from(failure.to_string());
         let status = GroupStatus::unknown(spec.group, deps.node);
+        let (handle, _) = Self::standing_in(deps, spec, status);
+        handle.inner.shared.quarantine(failure.reason(), reason, failure.remedy());
+        handle
+    }
+
+    /// Stands in for a group whose log is being repaired: it helps other replicas, and everything else that is asked of
+    /// it ends as [`Error::Quarantined`]. What happens to it goes to whoever repairs.
+    pub(crate) fn repairing(
+        deps: &GroupDeps,
+        spec: &StartSpec,
+        damage: &Damage,
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
+        let status = GroupStatus {
+            replica: damage.replica,
+            incarnation: damage.incarnation,
+            applied: damage.floor,
+            descriptor: Arc::new(damage.descriptor.clone()),
+            ..GroupStatus::unknown(spec.group, deps.node)
+        };
+        let (handle, events) = Self::standing_in(deps, spec, status);
+        handle.inner.shared.set_lifecycle(Lifecycle::Repairing(Arc::from(damage.to_string())));
+        (handle, events)
+    }
+
+    fn standing_in(
+        deps: &GroupDeps,
+        spec: &StartSpec,
+        status: GroupStatus,
+    ) -> (Self, mpsc::UnboundedReceiver<Event>) {
         let budgets = (Budget::new(1, 0), Budget::new(1, 0));
-        let shared = Shared::new(status, budgets, Arc::clone(&spec.stats));
-        shared.quarantine(failure.reason(), reason, failure.remedy());
-        Self::new(Inner {
-            shared,
+        let (events, happens) = mpsc::unbounded_channel();
+        let handle = Self::new(Inner {
+            shared: Shared::new(status, budgets, Arc::clone(&spec.stats)),
             requests: mpsc::unbounded_channel().0,
-            events: mpsc::unbounded_channel().0,
+            events,
             machines: Arc::clone(&deps.machines),
             space: Arc::clone(&deps.space),
             receiver: None,
+            log: Arc::new(LogServer::new(Arc::clone(&deps.workers.read))),
             command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
             stream: 0,
             sequence: AtomicU64::new(0),
-        })
+        });
+        (handle, happens)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// The group.
@@ -204,10 +240,26 @@ impl GroupHandle {
     pub async fn serve_group(&self, from: NodeId, kind: RequestKind, body: Bytes) -> Bytes {
         match (kind, &self.inner.receiver) {
             (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
+            (LOG_ENTRIES, _) => return self.answer_entries(from, body).await,
             (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
             _ => {}
         }
         Bytes::new()
+    }
+
+    /// Members are helped, from a log that this replica itself stands by.
+    async fn answer_entries(&self, from: NodeId, body: Bytes) -> Bytes {
+        let Some(question) = EntriesQuestion::decode(body) else { return Bytes::new() };
+        let status = self.status();
+        let asker = status.descriptor.replica(question.replica);
+        let is_member = asker.is_some_and(|asker| {
+            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == question.incarnation)
+        });
+        let stands_by_it = matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_));
+        if !is_member || !stands_by_it || question.uid != status.descriptor.uid {
+            return Bytes::new();
+        }
+        self.inner.log.answer(status.group, status.replica, question).await
     }
 
     /// Believes a notice only of the node that the quarantined replica lives on; whether that replica leads, the core

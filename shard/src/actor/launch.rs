@@ -29,6 +29,7 @@ use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
+use crate::repair::LogServer;
 
 /// Everything that was found on disk, after the cold-start gate.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub(crate) fn launch(
     let (event_sender, events) = mpsc::unbounded_channel();
     let (request_sender, requests) = mpsc::unbounded_channel();
     let receiver = receiver(&deps, &spec, &opened, &shared);
+    let log_server = Arc::new(LogServer::new(Arc::clone(&deps.workers.read)));
+    log_server.open(opened.log.reader());
     let handle = GroupHandle::new(Inner {
         shared: Arc::clone(&shared),
         requests: request_sender,
@@ -69,6 +72,7 @@ pub(crate) fn launch(
         machines: Arc::clone(&deps.machines),
         space: Arc::clone(&deps.space),
         receiver: Some(Arc::clone(&receiver)),
+        log: log_server,
         command_bytes_max: spec.config.command_bytes_max,
         backlog_bytes_max: spec.config.backlog_bytes_max,
         stream: rng.next_u64(),

@@ -33,7 +33,7 @@ mod snapshot_receive;
 mod snapshot_send;
 mod snapshot_transfer;
 mod spec;
-mod start;
+pub(crate) mod start;
 mod status;
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests;
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
-pub use outbound::{Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
+pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
 pub use quarantine::Remedy;
 pub use read::{ReadGuard, ReadLevel};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};

@@ -14,6 +14,7 @@ use crate::actor::gate::Gate;
 use crate::actor::launch::Opened;
 use crate::actor::spec::{GroupDeps, StartSpec, StateContext};
 use crate::actor::start::StartError;
+use crate::repair::check_log;
 
 pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened, StartError> {
     let group = spec.group;
@@ -24,7 +25,7 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
     let owner = read_identity(deps, group, &paths)?.owner();
     let rng = deps.rng.stream(deps.rng.next_u64());
     let place = LogPlace { disk: Arc::clone(&deps.disk), dir: paths.wal(), owner, rng };
-    let log = SegmentedLog::open(place, spec.config.log).map_err(failed)?;
+    let log = SegmentedLog::open(place.clone(), spec.config.log).map_err(failed)?;
     let snapshots = SnapshotDir::new(Arc::clone(&deps.disk), paths.snapshots(), owner);
     spec.stats.log.torn_batches.add(log.recovered().torn_batches);
     let recorded = &log.recovered().snapshots;
@@ -53,6 +54,8 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         tracing::warn!(%group, index = %damaged.id.index, ?aside, "damaged snapshot put aside");
     }
     let (newest, tokens) = newest_label(deps, &snapshots, intact);
+    let reopen = || SegmentedLog::open(place, spec.config.log);
+    let log = check_log(log, reopen, (group, owner), &record)?;
     let tail = read_tail(&log, &record, spec.config.core.tail_bytes_max);
     Ok(Opened {
         replica: owner.replica,

@@ -14,6 +14,9 @@ pub(crate) enum Failure {
     /// The log could not be written: nothing after it was acknowledged.
     #[error("log write failed: {0}")]
     Log(#[source] quorate_storage::Error),
+    /// Entries that are not applied yet have become unreadable: the next start fetches them from other replicas.
+    #[error("log entries cannot be read: {0}")]
+    LogRead(#[source] quorate_storage::Error),
     /// The state machine answered with an error.
     #[error("state machine failed at {through}: {cause}")]
     Apply {
@@ -93,7 +96,7 @@ impl Failure {
     /// What it counts as.
     pub(crate) fn reason(&self) -> QuarantineReason {
         match self {
-            Self::Log(cause) | Self::Restore { cause, .. } => reason_of(cause),
+            Self::Log(cause) | Self::LogRead(cause) | Self::Restore { cause, .. } => reason_of(cause),
             // Whatever the state machine or the entry says: the log is intact, the state may be restored.
             Self::Apply { .. } | Self::Entry { .. } => QuarantineReason::StateMachine,
             Self::Evidence(Evidence::Diverged { .. }) => QuarantineReason::Diverged,

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
 use quorate_storage::{GroupId, Index};
 use quorate_telemetry::GroupStats;
-use quorate_telemetry::stats::QuarantineReason;
+use quorate_telemetry::stats::{GroupState, QuarantineReason};
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
@@ -90,7 +90,9 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) => Err(self.quarantined(reason, false)),
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => {
+                Err(self.quarantined(reason, false))
+            }
         }
     }
 
@@ -107,6 +109,9 @@ impl Shared {
     pub(crate) fn set_lifecycle(&self, next: Lifecycle) {
         let mut lifecycle = self.lifecycle.write();
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
+            if matches!(next, Lifecycle::Repairing(_)) {
+                self.stats.set_state(GroupState::Repairing);
+            }
             *lifecycle = next;
         }
     }

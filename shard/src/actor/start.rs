@@ -14,6 +14,7 @@ use crate::actor::open::open_replica;
 use crate::actor::quarantine::{Remedy, reason_of};
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
+use crate::repair::Damage;
 
 /// Why a group could not be made or started. Its files are left as they were; the node goes on.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -44,6 +45,14 @@ pub enum StartError {
         /// Which.
         #[source]
         refused: StartRefused,
+    },
+    /// Entries above the state are unreadable; other replicas may have them: see [`crate::repair::Repair`].
+    #[error("group {group} needs a repair: {damage}")]
+    Unreadable {
+        /// The group.
+        group: GroupId,
+        /// What is missing.
+        damage: Box<Damage>,
     },
     /// The worker pool has been stopped, or the opening panicked.
     #[error("group {group} was not opened: its worker is gone")]
@@ -80,6 +89,7 @@ impl StartError {
                 StartRefused::Diverged { .. } => QuarantineReason::Diverged,
                 _ => QuarantineReason::Refused,
             },
+            Self::Unreadable { .. } => QuarantineReason::Corrupt,
             Self::WorkerGone { .. } => QuarantineReason::Panic,
         }
     }

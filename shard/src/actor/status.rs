@@ -18,6 +18,9 @@ pub enum Lifecycle {
     Stopping,
     /// It was stopped.
     Stopped,
+    /// Entries of its log are unreadable and are being fetched from other replicas; the text says which and what it
+    /// waits for. It takes no part meanwhile.
+    Repairing(Arc<str>),
     /// A failure of its own stopped it; the reason says which. Its files are left as they were.
     Quarantined(Arc<str>),
 }

@@ -1,5 +1,6 @@
 //! A node's data directory: locked, known to be ours, with the replicas in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, small_file};
+use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, peers_file, small_file};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
@@ -146,6 +147,40 @@ impl DataDir {
         }
         disk.remove_dir_all(paths.root()).map_err(|cause| Error::io("remove", paths.root(), cause))?;
         small_file::sync_dir(disk, &self.groups_dir())
+    }
+
+    /// Moves the directory of a replica that is out of service for ever to `groups/<group>.quarantined-<incarnation>`,
+    /// where a human may look at it and every start leaves it alone; gives the new path. Durable on return. The replica
+    /// must have been stopped, and its group must have let it go.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; whatever reading the replica file says.
+    pub fn set_aside(&self, group: GroupId) -> Result<PathBuf> {
+        let (paths, disk) = (self.group(group), &*self.inner.disk);
+        let Some(found) = self.replica(group)? else {
+            return Err(Error::Missing { path: paths.replica_file() });
+        };
+        let aside = self.groups_dir().join(format!("{group}.quarantined-{}", found.incarnation));
+        disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
+        small_file::sync_dir(disk, &self.groups_dir())?;
+        Ok(aside)
+    }
+
+    /// Which data directories the other nodes had when [`DataDir::remember_peers`] was last called.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::NewerFormat`], [`Error::Io`].
+    pub fn peers(&self) -> Result<BTreeMap<NodeId, Incarnation>> {
+        peers_file::read(&*self.inner.disk, &self.inner.root.join("peers"))
+    }
+
+    /// Remembers which data directories the other nodes have. Durable on return; two syncs.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remember_peers(&self, peers: &BTreeMap<NodeId, Incarnation>) -> Result<()> {
+        let path = self.inner.root.join("peers");
+        peers_file::write(&*self.inner.disk, &path, peers, &*self.inner.rng)
     }
 
     fn complete_burials(&self) -> Result<()> {

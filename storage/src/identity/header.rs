@@ -33,6 +33,8 @@ pub enum FileKind {
     Log,
     /// `groups/<g>/snapshots/<term>-<index>.snap`.
     Snapshot,
+    /// `<data>/peers`.
+    Peers,
 }
 
 impl FileKind {
@@ -44,13 +46,14 @@ impl FileKind {
             Self::Replica => 2,
             Self::Log => 3,
             Self::Snapshot => 4,
+            Self::Peers => 7,
         }
     }
 
     /// The format version this release writes for this kind, and the newest one it reads.
     pub const fn version(self) -> u16 {
         match self {
-            Self::Node | Self::Replica | Self::Log | Self::Snapshot => 1,
+            Self::Node | Self::Replica | Self::Log | Self::Snapshot | Self::Peers => 1,
         }
     }
 
@@ -61,6 +64,7 @@ impl FileKind {
             Self::Replica => "replica file",
             Self::Log => "log segment",
             Self::Snapshot => "snapshot",
+            Self::Peers => "peers",
         }
     }
 }

@@ -5,6 +5,7 @@ mod data_dir;
 pub mod header;
 mod node_file;
 mod paths;
+mod peers_file;
 mod replica_file;
 mod small_file;
 #[cfg(test)]

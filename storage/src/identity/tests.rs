@@ -207,3 +207,48 @@ fn a_crash_in_the_first_open_can_be_repeated() {
         }
     }
 }
+
+#[test]
+fn the_other_nodes_directories_are_remembered_over_a_power_cut() {
+    let disk = SimDisk::new();
+    let data = open(&disk).unwrap();
+    assert!(data.peers().unwrap().is_empty());
+    let peers: std::collections::BTreeMap<_, _> =
+        (1..4).map(|node| (NodeId(node), Incarnation([u8::try_from(node).unwrap(); 16]))).collect();
+    data.remember_peers(&peers).unwrap();
+    drop(data);
+    let disk = disk.crash(CrashMode::LoseUnsynced);
+    assert_eq!(open(&disk).unwrap().peers().unwrap(), peers);
+}
+
+#[test]
+fn every_flipped_bit_of_the_peers_file_is_found() {
+    let disk = SimDisk::new();
+    let data = open(&disk).unwrap();
+    data.remember_peers(&[(NODE, Incarnation([3; 16]))].into()).unwrap();
+    let path = Path::new("/data/peers");
+    for offset in 0..disk.size(path).unwrap().unwrap() {
+        disk.flip(path, offset, 1).unwrap();
+        data.peers().unwrap_err();
+        disk.flip(path, offset, 1).unwrap();
+    }
+    assert_eq!(data.peers().unwrap().len(), 1);
+}
+
+#[test]
+fn a_replica_that_was_set_aside_is_kept_and_makes_room() {
+    let disk = SimDisk::new();
+    let data = open(&disk).unwrap();
+    create(&disk, &data, replica(5)).unwrap();
+    let aside = data.set_aside(GROUP).unwrap();
+    assert!(data.groups().unwrap().is_empty() && data.replica(GROUP).unwrap().is_none());
+    create(&disk, &data, replica(6)).unwrap();
+    drop(data);
+    let disk = disk.crash(CrashMode::LoseUnsynced);
+    let data = open(&disk).unwrap();
+    assert_eq!(data.groups().unwrap(), [GROUP]);
+    assert_eq!(data.replica(GROUP).unwrap(), Some(replica(6)));
+    assert_eq!(ReplicaIdentity::read(&disk, &aside.join("replica")).unwrap(), Some(replica(5)));
+    assert!(disk.size(&aside.join("wal").join("1.wal")).unwrap().is_some());
+    assert!(matches!(data.set_aside(GroupId(9)), Err(Error::Missing { .. })));
+}

@@ -36,7 +36,7 @@ mod kind {
     pub(super) const TRUNCATE: u8 = 3;
     pub(super) const COMPACT: u8 = 4;
     pub(super) const SNAPSHOT: u8 = 5;
-    // 6 is reserved for repairs from other replicas.
+    pub(super) const REPAIR: u8 = 6;
     pub(super) const PROOF: u8 = 7;
     pub(super) const CLOSE: u8 = 8;
 }
@@ -52,6 +52,8 @@ const FLAG_INSTALL: u8 = 1;
 pub(super) enum Record {
     /// Entries of one term.
     Entries(Run),
+    /// Copies of entries that stand unreadable in older batches. Says nothing about where the log ends.
+    Repair(Run),
     HardState(HardState),
     /// The entries after `last` are gone.
     Truncate {
@@ -137,7 +139,9 @@ impl BatchBuilder {
     /// Adds a record that has no payload.
     pub(super) fn record(&mut self, record: &Record) {
         let (kind, flags, id, value, crc) = match *record {
-            Record::Entries(_) | Record::Unknown(_) => unreachable!("entries are added with their rows"),
+            Record::Entries(_) | Record::Repair(_) | Record::Unknown(_) => {
+                unreachable!("entries are added with their rows")
+            }
             Record::HardState(state) => {
                 let id = EntryId { term: state.term, index: state.commit };
                 (kind::HARD_STATE, 0, id, state.vote.map_or(0, ReplicaId::get), 0)
@@ -159,17 +163,28 @@ impl BatchBuilder {
     /// Adds the records of `entries`, one per run of equal term. Their payloads follow later.
     pub(super) fn entries(&mut self, entries: &[Entry], mut prev_term: Term) {
         for run in entries.chunk_by(|a, b| a.term == b.term) {
-            let body_bytes: usize = run.iter().map(|entry| entry.payload.len()).sum();
-            self.put_record([kind::ENTRIES, 0], count_u32(run.len()), run[0].id(), prev_term.get());
-            self.bytes.put_u32(count_u32(body_bytes));
-            self.bytes.put_u32(0);
-            for entry in run {
-                assert!(entry.payload.len() <= ENTRY_BYTES_MAX, "an entry's size is checked before");
-                self.bytes.put_u32(entry.crc());
-                let kind = u32::from(entry.kind.code()) << LENGTH_BITS;
-                self.bytes.put_u32(kind | count_u32(entry.payload.len()));
-            }
+            self.put_run(kind::ENTRIES, run, prev_term);
             prev_term = run[0].term;
+        }
+    }
+
+    /// Adds the records of repaired `entries`, ascending, perhaps with gaps. Their payloads follow later.
+    pub(super) fn repairs(&mut self, entries: &[Entry]) {
+        for run in entries.chunk_by(|a, b| a.term == b.term && a.index.next() == b.index) {
+            self.put_run(kind::REPAIR, run, Term(0));
+        }
+    }
+
+    fn put_run(&mut self, kind: u8, run: &[Entry], prev_term: Term) {
+        let body_bytes: usize = run.iter().map(|entry| entry.payload.len()).sum();
+        self.put_record([kind, 0], count_u32(run.len()), run[0].id(), prev_term.get());
+        self.bytes.put_u32(count_u32(body_bytes));
+        self.bytes.put_u32(0);
+        for entry in run {
+            assert!(entry.payload.len() <= ENTRY_BYTES_MAX, "an entry's size is checked before");
+            self.bytes.put_u32(entry.crc());
+            let kind = u32::from(entry.kind.code()) << LENGTH_BITS;
+            self.bytes.put_u32(kind | count_u32(entry.payload.len()));
         }
     }
 
@@ -268,11 +283,26 @@ impl BatchTable {
     /// The row of `index` and the range of its payload in the batch. The newest, if the batch holds two.
     pub(super) fn find(&self, index: Index) -> Option<(Term, Row, Range<u64>)> {
         let run = self.runs().rev().find(|run| run.contains(index))?;
+        let (row, range) = self.row(run, index)?;
+        Some((run.term, row, range))
+    }
+
+    /// The row of the repaired copy of `id` and the range of its payload in the batch.
+    pub(super) fn find_repair(&self, id: EntryId) -> Option<(Row, Range<u64>)> {
+        let run = self.records.iter().find_map(|record| match record {
+            Record::Repair(run) if run.term == id.term && run.contains(id.index) => Some(run),
+            _ => None,
+        })?;
+        self.row(run, id.index)
+    }
+
+    /// The row of an entry of `run`.
+    fn row(&self, run: &Run, index: Index) -> Option<(Row, Range<u64>)> {
         let at = usize::try_from(index.get() - run.first.get()).ok()?;
-        let rows = &self.rows[run.row..run.row + run.count as usize];
+        let rows = self.rows(run);
         let before: u64 = rows[..at].iter().map(|row| u64::from(row.bytes)).sum();
         let start = self.head.body().start as u64 + run.body_offset + before;
-        Some((run.term, rows[at], start..start + u64::from(rows[at].bytes)))
+        Some((rows[at], start..start + u64::from(rows[at].bytes)))
     }
 
     pub(super) fn rows(&self, run: &Run) -> &[Row] {
@@ -325,11 +355,11 @@ impl BatchTable {
         let id = fields.id()?;
         let (value, bytes, crc) = (fields.u64()?, fields.u32()?, fields.u32()?);
         let record = match kind {
-            kind::ENTRIES => {
+            kind::ENTRIES | kind::REPAIR => {
                 let (term, prev_term) = (id.term, Term(value));
                 let run = Run { first: id.index, term, prev_term, row: self.rows.len(), count, body_offset };
                 self.parse_rows(fields, run, bytes)?;
-                Record::Entries(run)
+                if kind == kind::REPAIR { Record::Repair(run) } else { Record::Entries(run) }
             }
             kind::HARD_STATE => {
                 Record::HardState(HardState { term: id.term, vote: vote(value), commit: id.index })

@@ -193,6 +193,10 @@ impl LogStore for MemoryLog {
 }
 
 impl LogReader for MemoryReader {
+    fn hard_state(&self) -> HardState {
+        self.shared.lock().state.hard_state
+    }
+
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>> {
         let durable = self.shared.lock();
         let skeleton = &durable.state.skeleton;

@@ -21,6 +21,7 @@ pub(crate) use recovery::read_state;
 pub use segmented::{LogConfig, LogPlace, SegmentedLog};
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::entry::{Entry, EntryId, HardState};
@@ -67,6 +68,19 @@ pub struct LogState {
     pub torn_batches: u64,
     /// Whether the log was stopped cleanly.
     pub clean: bool,
+}
+
+/// An entry whose bytes are damaged, as the table of its batch names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableEntry {
+    /// Its position and term.
+    pub id: EntryId,
+    /// [`Entry::crc`] of what was written.
+    pub crc: u32,
+    /// The segment it stands in.
+    pub file: PathBuf,
+    /// Byte offset of its batch.
+    pub offset: u64,
 }
 
 /// What a log takes and has cost.
@@ -132,6 +146,9 @@ pub trait LogReader: fmt::Debug + Send + Sync {
     /// [`crate::Error::OutOfRange`] if `low` was compacted away or is behind the end;
     /// [`crate::Error::Corrupt`] if an entry does not match its checksum.
     fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>>;
+
+    /// The newest hard state that is durable. Does not block.
+    fn hard_state(&self) -> HardState;
 
     /// About how many bytes of log files the entries above `index` take: exact to a batch in the segment that is
     /// written, in proportion to the entries in older ones. Never grows with `index`. Reads nothing; a step per

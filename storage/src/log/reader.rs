@@ -1,17 +1,18 @@
 //! Reads entries by index. What stands where is kept per batch; the table of a batch is read when it is needed.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::LogReader;
-use super::batch::{ALIGN_BYTES, BATCH_BYTES_MAX, BatchHead, BatchTable};
+use super::batch::{ALIGN_BYTES, BATCH_BYTES_MAX, BatchHead, BatchTable, Row};
 use super::segment::read_seal;
-use super::summary::{BatchRef, Summary};
+use super::summary::{BatchRef, RepairRef, Summary};
+use super::{LogReader, UnreadableEntry};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::ids::Index;
 
@@ -45,6 +46,8 @@ pub(super) struct ClosedSegment {
     pub(super) first: Option<Index>,
     /// Its batches; `None` if they stand in its seal.
     pub(super) refs: Option<Arc<[BatchRef]>>,
+    /// Copies of entries of older segments.
+    pub(super) repairs: Arc<[RepairRef]>,
     /// Size of its file.
     pub(super) bytes: u64,
 }
@@ -148,22 +151,101 @@ impl Shared {
     }
 }
 
-impl LogReader for Shared {
-    fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>> {
-        let high = {
-            let view = self.view.read();
-            if low < view.first || low > view.last {
-                return Err(out_of_range(low, &view));
+impl Shared {
+    /// See [`super::SegmentedLog::unreadable`].
+    pub(super) fn unreadable(&self, low: Index, high: Index) -> Result<Vec<UnreadableEntry>> {
+        let high = self.check_range(low, high)?;
+        let mut unreadable = Vec::new();
+        let mut at = low;
+        while at < high {
+            let place = self.locate(at)?;
+            let end = place.end.min(high);
+            let table = place.read_table().map_err(|error| match error {
+                Error::Corrupt { file, .. } => {
+                    Error::LogLost { file, reason: "both tables of a proven batch are damaged" }
+                }
+                error => error,
+            })?;
+            for index in at.get()..end.get() {
+                let (term, row, range) =
+                    table.find(Index(index)).ok_or_else(|| place.corrupt("batch table", index, 0))?;
+                let id = EntryId { term, index: Index(index) };
+                let body = place.read_body(&range)?;
+                if intact(id, &row, body).or_else(|| self.repaired(id, &row)).is_none() {
+                    let (file, offset) = (place.path.to_path_buf(), place.offset);
+                    unreadable.push(UnreadableEntry { id, crc: row.crc, file, offset });
+                }
             }
-            high.min(view.last.next())
-        };
+            at = end;
+        }
+        Ok(unreadable)
+    }
+
+    /// The repaired copy of an entry whose own bytes are damaged, if there is an intact one.
+    fn repaired(&self, id: EntryId, row: &Row) -> Option<Entry> {
+        self.repairs_of(id).into_iter().find_map(|place| {
+            let (copy, range) = place.read_table().ok()?.find_repair(id)?;
+            let is_same = (copy.crc, copy.kind, copy.bytes) == (row.crc, row.kind, row.bytes);
+            is_same.then_some(())?;
+            intact(id, row, place.read_body(&range).ok()?)
+        })
+    }
+
+    /// The batches that hold a copy of an entry, newest first.
+    fn repairs_of(&self, id: EntryId) -> Vec<Place> {
+        let end = id.index.next();
+        let mut places = Vec::new();
+        let mut closed = Vec::new();
+        {
+            let view = self.view.read();
+            let open = &view.open;
+            for found in open.summary.repairs.iter().rev().filter(|found| found.id == id) {
+                let (path, file) = (Arc::clone(&open.path), Arc::clone(&open.file));
+                places.push(Place { path, file, offset: found.offset, end });
+            }
+            for segment in view.closed.iter().rev() {
+                let found = segment.repairs.iter().rev().filter(|found| found.id == id);
+                closed.extend(found.map(|found| (Arc::clone(&segment.path), found.offset)));
+            }
+        }
+        for (path, offset) in closed {
+            if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
+                places.push(Place { path, file: Arc::from(file), offset, end });
+            }
+        }
+        places
+    }
+
+    /// `high`, cut to the end of the log.
+    fn check_range(&self, low: Index, high: Index) -> Result<Index> {
+        let view = self.view.read();
+        if low < view.first || low > view.last {
+            return Err(out_of_range(low, &view));
+        }
+        Ok(high.min(view.last.next()))
+    }
+}
+
+/// The entry that `row` names, if `body` is still what was written.
+fn intact(id: EntryId, row: &Row, body: Option<Bytes>) -> Option<Entry> {
+    let entry = Entry { term: id.term, index: id.index, kind: row.kind, payload: body? };
+    (entry.crc() == row.crc).then_some(entry)
+}
+
+impl LogReader for Shared {
+    fn hard_state(&self) -> HardState {
+        self.view.read().open.summary.end.hard_state
+    }
+
+    fn entries(&self, low: Index, high: Index, bytes_max: u64) -> Result<Vec<Entry>> {
+        let high = self.check_range(low, high)?;
         let mut collected = Collected { entries: Vec::new(), bytes_left: bytes_max };
         let mut at = low;
         while at < high {
             let place = self.locate(at)?;
             let end = place.end.min(high);
             assert!(at < end, "a place holds the entry it was looked up for");
-            if !place.read(at, end, &mut collected)? {
+            if !place.read(at, end, &mut collected, self)? {
                 break;
             }
             at = end;
@@ -202,7 +284,7 @@ impl OpenSegment {
 
 impl Place {
     /// Reads the entries from `low` up to `end` out of this batch; false once the bound is reached.
-    fn read(&self, low: Index, end: Index, into: &mut Collected) -> Result<bool> {
+    fn read(&self, low: Index, end: Index, into: &mut Collected, log: &Shared) -> Result<bool> {
         let table = self.read_table()?;
         let mut rows = Vec::new();
         let mut is_cut = false;
@@ -219,18 +301,27 @@ impl Place {
         // Entries of one place that count follow each other in the body, but others may stand between.
         let start = first.start;
         let stop = rows.iter().map(|(_, _, _, range)| range.end).max().unwrap_or(start);
-        let body = Bytes::from(self.read_bytes(start, stop - start)?);
+        let body = self.read_body(&(start..stop))?;
         for (index, term, row, range) in rows {
             let within = |offset: u64| usize::try_from(offset - start).expect("bounded by the batch");
-            let payload = body.slice(within(range.start)..within(range.end));
-            let entry = Entry { term, index, kind: row.kind, payload };
-            let crc = entry.crc();
-            if crc != row.crc {
-                return Err(self.corrupt("entry", row.crc.into(), crc.into()));
-            }
-            into.entries.push(entry);
+            let payload = body.as_ref().map(|body| body.slice(within(range.start)..within(range.end)));
+            let id = EntryId { term, index };
+            let entry = intact(id, &row, payload.clone()).or_else(|| log.repaired(id, &row));
+            into.entries.push(entry.ok_or_else(|| {
+                let entry = payload.map(|payload| Entry { term, index, kind: row.kind, payload });
+                self.corrupt("entry", row.crc.into(), entry.map_or(0, |entry| entry.crc()).into())
+            })?);
         }
         Ok(!is_cut)
+    }
+
+    /// `range` counts from the start of the batch. `None` if the file ends before.
+    fn read_body(&self, range: &Range<u64>) -> Result<Option<Bytes>> {
+        match self.read_bytes(range.start, range.end - range.start) {
+            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+            Err(Error::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The front table; the one at the end if it is damaged.
@@ -262,9 +353,11 @@ impl Place {
     /// `within` counts from the start of the batch.
     fn read_bytes(&self, within: u64, count: u64) -> Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(count).expect("bounded by BATCH_BYTES_MAX")];
-        self.file
-            .read_exact_at(&mut bytes, self.offset + within)
-            .map_err(|source| Error::io("read", &self.path, source))?;
+        self.file.read_exact_at(&mut bytes, self.offset + within).map_err(|source| match source.kind() {
+            // The file was cut.
+            std::io::ErrorKind::UnexpectedEof => self.corrupt("batch", count, 0),
+            _ => Error::io("read", &self.path, source),
+        })?;
         Ok(bytes)
     }
 

@@ -32,6 +32,13 @@ pub(super) enum Tail {
     Ended,
 }
 
+/// What was wrong with the newest segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flaws {
+    is_torn: bool,
+    is_damaged: bool,
+}
+
 /// A log as it was found. Nothing on the disk was changed.
 #[derive(Debug)]
 pub(super) struct Recovery {
@@ -39,6 +46,8 @@ pub(super) struct Recovery {
     pub(super) segments: Vec<Segment>,
     pub(super) tail: Tail,
     pub(super) state: LogState,
+    /// The body of a proven batch is damaged. (Sealed segments are not looked into.)
+    pub(super) is_damaged: bool,
     /// Files without a use: segments below a gap that compaction left, and a newest one that was never
     /// finished.
     pub(super) leftovers: Vec<PathBuf>,
@@ -62,14 +71,18 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: Open
     let mut segments = Vec::with_capacity(found.len() + 1);
     let mut next: Vec<u64> = heads.iter().skip(1).map(|head| head.sequence).collect();
     next.push(newest.1.sequence);
+    let mut is_damaged = false;
     for ((name, head), until) in found.into_iter().zip(heads).zip(next) {
-        segments.push(read_closed(disk, dir, (name, head), until)?);
+        let (segment, damaged) = read_closed(disk, dir, (name, head), until)?;
+        segments.push(segment);
+        is_damaged |= damaged;
     }
-    let (newest, tail, is_torn) = read_newest(disk, dir, newest, mode)?;
+    let (newest, tail, Flaws { is_torn, is_damaged: damaged }) = read_newest(disk, dir, newest, mode)?;
     segments.push(newest);
+    is_damaged |= damaged;
     check_chain(&segments)?;
     let state = replay(dir, &segments, is_torn)?;
-    Ok(Recovery { segments, tail, state, leftovers })
+    Ok(Recovery { segments, tail, state, is_damaged, leftovers })
 }
 
 /// The newest segments with consecutive numbers, oldest first, and the files before them.
@@ -117,17 +130,19 @@ fn read_closed(
     dir: &Path,
     (name, head): (SegmentName, SegmentHead),
     until: u64,
-) -> Result<Segment> {
+) -> Result<(Segment, bool)> {
     let path = name.path(dir);
     let file = open(disk, &path)?;
     let bytes = len(file.as_ref(), &path)?;
     let seal = read_seal(file.as_ref(), &path, bytes)?.filter(|summary| summary.sequence == until);
     let is_sealed = seal.is_some();
-    let summary = match seal {
-        Some(summary) => summary,
-        None => scan(file.as_ref(), &path, &head, Some(until))?.summary,
+    let (summary, is_damaged) = if let Some(summary) = seal {
+        (summary, false)
+    } else {
+        let scan = scan(file.as_ref(), &path, &head, Some(until))?;
+        (scan.summary, scan.is_damaged)
     };
-    Ok(Segment { name, path, head, summary, is_sealed, bytes })
+    Ok((Segment { name, path, head, summary, is_sealed, bytes }, is_damaged))
 }
 
 fn read_newest(
@@ -135,12 +150,13 @@ fn read_newest(
     dir: &Path,
     (name, head): (SegmentName, SegmentHead),
     mode: OpenMode,
-) -> Result<(Segment, Tail, bool)> {
+) -> Result<(Segment, Tail, Flaws)> {
     let path = name.path(dir);
     let file = disk.open(&path, mode).map_err(|source| Error::io("open", &path, source))?;
     let bytes = len(file.as_ref(), &path)?;
     if let Some(summary) = read_seal(file.as_ref(), &path, bytes)? {
-        return Ok((Segment { name, path, head, summary, is_sealed: true, bytes }, Tail::Ended, false));
+        let segment = Segment { name, path, head, summary, is_sealed: true, bytes };
+        return Ok((segment, Tail::Ended, Flaws::default()));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
     let has_batches = scan.is_torn || scan.summary.sequence != head.sequence;
@@ -150,7 +166,8 @@ fn read_newest(
         return Err(Error::LogLost { file: path, reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
-    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, scan.is_torn))
+    let flaws = Flaws { is_torn: scan.is_torn, is_damaged: scan.is_damaged };
+    Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, flaws))
 }
 
 /// Each segment starts with the sequence and the checksum that the one before ended with.

@@ -25,6 +25,8 @@ pub(super) struct Scan {
     pub(super) last: Option<(u64, Vec<u8>)>,
     /// Something unproven and incomplete stands at `end`.
     pub(super) is_torn: bool,
+    /// The body of a proven batch is damaged: entries of it are unreadable, the table still names them.
+    pub(super) is_damaged: bool,
 }
 
 /// A segment being scanned.
@@ -42,12 +44,11 @@ struct Scanner<'a> {
 /// Scans a segment. `until` is the sequence at which the next segment starts, if there is one.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for a proven batch whose body is damaged, [`Error::LogLost`] if both of its tables are, or
-/// it is not there.
+/// [`Error::LogLost`] for a proven batch if both of its tables are damaged, or it is not there.
 pub(super) fn scan(file: &dyn DiskFile, path: &Path, head: &SegmentHead, until: Option<u64>) -> Result<Scan> {
     let bytes = file.len().map_err(|source| Error::io("measure", path, source))?;
     let summary = Summary::new(head.start.clone(), head.sequence, head.previous_crc);
-    let scan = Scan { summary, end: HEAD_PAGE_BYTES, last: None, is_torn: false };
+    let scan = Scan { summary, end: HEAD_PAGE_BYTES, last: None, is_torn: false, is_damaged: false };
     let mut scanner = Scanner { file, path, head, until, bytes, scan };
     while scanner.step()? {}
     Ok(scanner.scan)
@@ -115,7 +116,7 @@ impl Scanner<'_> {
         self.until.is_some() || is_followed(rest, self.head.header.file, self.scan.summary.sequence)
     }
 
-    /// A proven batch that is not intact still counts if one table and the body are.
+    /// A proven batch that is not intact still counts if one table is: a damaged body is left to whoever reads it.
     fn push_proven(&mut self, rest: &[u8]) -> Result<()> {
         let at_end = || {
             (ALIGN_BYTES..=rest.len())
@@ -130,10 +131,11 @@ impl Scanner<'_> {
             let reason = "both tables of a proven batch are damaged, or it is not there";
             return Err(Error::LogLost { file: self.path.to_path_buf(), reason });
         };
-        let bytes = rest.get(..table.head.batch_bytes as usize).unwrap_or_default();
-        body_crc(&table, bytes)
-            .map_err(|found| self.corrupt("batch body", table.head.body_crc.into(), found.into()))?;
-        tracing::warn!(file = %self.path.display(), offset = self.scan.end, "one of two batch tables is damaged");
+        let bytes = rest.get(..table.head.batch_bytes as usize).unwrap_or(rest);
+        let is_damaged = body_crc(&table, bytes).is_err();
+        self.scan.is_damaged |= is_damaged;
+        let what = if is_damaged { "body of a proven batch" } else { "one of two batch tables" };
+        tracing::warn!(file = %self.path.display(), offset = self.scan.end, "damaged: {what}");
         self.push(&table, bytes.to_vec())
     }
 
@@ -146,7 +148,7 @@ impl Scanner<'_> {
                 Error::LogLost { file: self.path.to_path_buf(), reason }
             }
         })?;
-        self.scan.end += bytes.len() as u64;
+        self.scan.end += u64::from(table.head.batch_bytes);
         self.scan.last = Some((offset, bytes));
         Ok(())
     }

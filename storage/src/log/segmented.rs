@@ -14,9 +14,9 @@ use super::reader::{ClosedSegment, OpenSegment, Shared, View};
 use super::recovery::{Recovery, Segment, Tail, recover};
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
 use super::summary::{Checkpoint, LastBatch, Summary};
-use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage};
+use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage, UnreadableEntry};
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::entry::{EntryId, EntryKind, HardState};
+use crate::entry::{Entry, EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::identity::{FileHeader, FileKind, FileOwner};
 use crate::ids::{FileId, Index};
@@ -71,6 +71,7 @@ pub struct SegmentedLog {
     shared: Arc<Shared>,
     cursor: Cursor,
     builder: BatchBuilder,
+    is_damaged: bool,
     written_bytes: u64,
     latch: Option<Arc<Error>>,
 }
@@ -124,12 +125,12 @@ impl SegmentedLog {
     /// sync, or two when a new file is needed; reads closed segments' seals and the whole open segment.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for rotten bytes in what was proven durable, naming file and offset: nothing was
-    /// changed. [`Error::LogLost`] if acknowledged log, or the hard state, is gone: this replica must
+    /// [`Error::Corrupt`] for a rotten head of a segment, naming file and offset: nothing was changed. (A batch whose
+    /// body is rotten is no error here: see [`SegmentedLog::unreadable`].) [`Error::LogLost`] if acknowledged log, or the hard state, is gone: this replica must
     /// rejoin as a new one. [`Error::Foreign`] and [`Error::NewerFormat`] for a file that is not this replica's
     /// or this release's. [`Error::Io`].
     pub fn open(place: LogPlace, config: LogConfig) -> Result<Self> {
-        let Recovery { mut segments, tail, state, leftovers } =
+        let Recovery { mut segments, tail, state, is_damaged, leftovers } =
             recover(place.disk.as_ref(), &place.dir, &place.owner, OpenMode::Write)?;
         for path in &leftovers {
             remove(place.disk.as_ref(), path);
@@ -166,8 +167,69 @@ impl SegmentedLog {
         };
         let closed = segments.into_iter().map(ClosedSegment::from).collect();
         let mut log = Self::assemble(place, config, state, (closed, open, cursor));
+        log.is_damaged = is_damaged;
         log.remove_obsolete();
         Ok(log)
+    }
+
+    /// Whether this start came across damage in a proven batch. Sealed segments were not looked into.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
+    }
+
+    /// Index of the last entry.
+    pub fn last(&self) -> Index {
+        self.skeleton.last
+    }
+
+    /// Reads every entry from `low` up to, and without, `high`, and gives those that cannot be read, ascending: the
+    /// table of their batch still tells what they were. Entries that were repaired count as readable. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::LogLost`] if both tables of a batch are damaged: nobody knows what it held. [`Error::OutOfRange`],
+    /// [`Error::Io`].
+    pub fn unreadable(&self, low: Index, high: Index) -> Result<Vec<UnreadableEntry>> {
+        if low >= high { Ok(Vec::new()) } else { self.shared.unreadable(low, high) }
+    }
+
+    /// Writes `entries`, ascending, as copies of entries that cannot be read where they stand. They must be what
+    /// [`SegmentedLog::unreadable`] asked for: index, term and checksum. Durable on return; one sync.
+    ///
+    /// # Errors
+    /// As [`LogStore::append`].
+    ///
+    /// # Panics
+    /// If the log has another entry there, or none.
+    pub fn repair(&mut self, entries: Vec<Entry>) -> Result<()> {
+        let last = self.begin()?;
+        let batch = [LogBatch { entries, ..LogBatch::default() }];
+        check_sizes(&batch)?;
+        for entry in &batch[0].entries {
+            let term = self.skeleton.term(entry.index);
+            assert!(term == Some(entry.term), "{} is not what is to be repaired", entry.index);
+        }
+        self.builder.repairs(&batch[0].entries);
+        self.write(last, &batch)
+    }
+
+    /// Removes the entries from `from` on: they are unreadable, and cannot have been committed. Durable on return,
+    /// together with `hard_state`; one sync.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] if `from` is behind the end; else as [`LogStore::append`].
+    ///
+    /// # Panics
+    /// If `from` is known to be committed, or not above the base.
+    pub fn drop_from(&mut self, from: Index, hard_state: HardState) -> Result<()> {
+        let last = self.begin()?;
+        self.check_reached(from)?;
+        assert!(from > hard_state.commit && from > self.hard_state.commit, "entry {from} is committed");
+        let index = from.prev();
+        let term = self.skeleton.term(index).expect("above the base, so the one before has a term");
+        self.builder.record(&Record::Truncate { last: EntryId { term, index } });
+        self.skeleton.truncate(from);
+        self.hard_state = hard_state;
+        self.write(last, &[])
     }
 
     fn assemble(
@@ -190,6 +252,7 @@ impl SegmentedLog {
             shared,
             cursor,
             builder,
+            is_damaged: false,
             written_bytes: 0,
             latch: None,
         }
@@ -299,6 +362,7 @@ impl SegmentedLog {
             path: sealed.path,
             first: sealed.summary.first(),
             refs: None,
+            repairs: Arc::from(sealed.summary.repairs),
             bytes: sealed_bytes,
         });
         self.written_bytes += sealed_bytes - self.cursor.offset + HEAD_PAGE_BYTES;
@@ -447,7 +511,8 @@ impl From<Segment> for ClosedSegment {
         let refs = (!segment.is_sealed).then(|| Arc::from(segment.summary.refs.as_slice()));
         let first = segment.summary.first();
         let bytes = segment.bytes;
-        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, bytes }
+        let repairs = Arc::from(segment.summary.repairs);
+        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, repairs, bytes }
     }
 }
 

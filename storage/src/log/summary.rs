@@ -32,6 +32,15 @@ pub(super) struct BatchRef {
     pub(super) offset: u64,
 }
 
+/// Where a repaired copy of an entry stands. One entry has one position and one term for ever: the copy is right
+/// wherever an entry of this id is wanted, whatever was truncated or appended since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RepairRef {
+    pub(super) id: EntryId,
+    /// Byte offset of its batch in the segment.
+    pub(super) offset: u64,
+}
+
 /// A segment's effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
@@ -43,6 +52,8 @@ pub(super) struct Summary {
     pub(super) tail: Option<LogSkeleton>,
     /// The batches that hold them.
     pub(super) refs: Vec<BatchRef>,
+    /// Copies of entries of older batches.
+    pub(super) repairs: Vec<RepairRef>,
     /// Sequence of the next batch.
     pub(super) sequence: u64,
     /// Checksum of the last batch.
@@ -101,7 +112,16 @@ impl Summary {
     /// Of a segment without batches: its head page is written after the sync of the last batch, so it proves it.
     pub(super) fn new(start: Checkpoint, sequence: u64, crc: u32) -> Self {
         let last = LastBatch::Proof;
-        Self { end: start, reset: None, tail: None, refs: Vec::new(), sequence, crc, last }
+        Self {
+            end: start,
+            reset: None,
+            tail: None,
+            refs: Vec::new(),
+            repairs: Vec::new(),
+            sequence,
+            crc,
+            last,
+        }
     }
 
     /// First entry held here.
@@ -119,6 +139,11 @@ impl Summary {
                     let start = first.map_or(run.first, |first: Index| first.min(run.first));
                     first = Some(start);
                     self.push_run(batch, &run)?;
+                }
+                Record::Repair(run) => {
+                    let ids = (run.first.get()..=run.last().get())
+                        .map(|index| EntryId { term: run.term, index: Index(index) });
+                    self.repairs.extend(ids.map(|id| RepairRef { id, offset }));
                 }
                 Record::HardState(state) => self.end.hard_state = state,
                 Record::Truncate { last } => self.truncate(last)?,
@@ -179,6 +204,11 @@ impl Summary {
             bytes.put_u64(batch.first.get());
             bytes.put_u64(batch.offset);
         }
+        put_count(bytes, self.repairs.len());
+        for repair in &self.repairs {
+            bytes.put_id(repair.id);
+            bytes.put_u64(repair.offset);
+        }
     }
 
     pub(super) fn take(fields: &mut Fields<'_>) -> Option<Self> {
@@ -190,7 +220,11 @@ impl Summary {
         let refs = (0..count)
             .map(|_| Some(BatchRef { first: Index(fields.u64()?), offset: fields.u64()? }))
             .collect::<Option<_>>()?;
-        Some(Self { end, reset, tail, refs, sequence, crc, last: LastBatch::Unproven })
+        let count = fields.count(24)?;
+        let repairs = (0..count)
+            .map(|_| Some(RepairRef { id: fields.id()?, offset: fields.u64()? }))
+            .collect::<Option<_>>()?;
+        Some(Self { end, reset, tail, refs, repairs, sequence, crc, last: LastBatch::Unproven })
     }
 
     fn push_run(&mut self, batch: &BatchTable, run: &super::batch::Run) -> Result<(), Refusal> {
@@ -234,6 +268,7 @@ impl Summary {
         self.reset = Some(id);
         self.tail = None;
         self.refs.clear();
+        self.repairs.clear();
         self.end.base = id;
     }
 }

@@ -39,6 +39,11 @@ pub struct GroupReport {
     pub snapshots_published: u64,
     pub snapshots_installed: u64,
     pub snapshots_failed: u64,
+    pub snapshots_corrupt: u64,
+    pub snapshots_refused: u64,
+    pub snapshots_resumed: u64,
+    pub snapshot_sent_bytes: u64,
+    pub snapshot_received_bytes: u64,
 }
 
 impl GroupStats {
@@ -79,6 +84,11 @@ impl GroupStats {
             snapshots_published: self.snapshots.published.get(),
             snapshots_installed: self.snapshots.installed.get(),
             snapshots_failed: self.snapshots.failed.get(),
+            snapshots_corrupt: self.snapshots.corrupt.get(),
+            snapshots_refused: self.snapshots.refused.get(),
+            snapshots_resumed: self.snapshots.resumed.get(),
+            snapshot_sent_bytes: self.snapshots.sent_bytes.get(),
+            snapshot_received_bytes: self.snapshots.received_bytes.get(),
         }
     }
 }

@@ -50,7 +50,10 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
             GroupReadiness::NoLeader => Some("no leader"),
             GroupReadiness::Opening => Some("opening"),
             // Told in the groups' pages; it does not take the node out of service.
-            GroupReadiness::Ready | GroupReadiness::Lost | GroupReadiness::Quarantined(_) => None,
+            GroupReadiness::Ready
+            | GroupReadiness::Lost
+            | GroupReadiness::Repairing(_)
+            | GroupReadiness::Quarantined(_) => None,
         };
         check(&format!("group {group}"), problem)
     }));
@@ -97,6 +100,9 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         quorate::Lifecycle::Running => json!({ "state": "running" }),
         quorate::Lifecycle::Stopping => json!({ "state": "stopping" }),
         quorate::Lifecycle::Stopped => json!({ "state": "stopped" }),
+        quorate::Lifecycle::Repairing(reason) => {
+            json!({ "state": "repairing", "reason": reason.to_string() })
+        }
         quorate::Lifecycle::Quarantined(reason) => {
             json!({ "state": "quarantined", "reason": reason.to_string() })
         }

@@ -5,6 +5,7 @@ mod failures;
 mod machine;
 mod node;
 mod quarantine;
+mod repair;
 mod single;
 mod snapshots;
 mod starts;

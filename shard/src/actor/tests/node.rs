@@ -18,11 +18,13 @@ use quorate_storage::{
     RangeEpoch, ReplicaDescriptor, ReplicaId,
 };
 use quorate_telemetry::{
-    BootId, Clock, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock, ThreadWorkers,
-    Workers,
+    BootId, Clock, GroupStats, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock,
+    ThreadWorkers, Workers,
 };
 use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RequestError, RequestKind};
+
+use tokio::task::JoinHandle;
 
 use super::machine::MapMachines;
 use crate::actor::{
@@ -31,6 +33,7 @@ use crate::actor::{
     group_of_request, start_group,
 };
 use crate::error::{Error, Result};
+use crate::repair::{Repair, Repaired};
 
 pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -152,6 +155,8 @@ pub(super) struct TestNode {
     network: Network,
     pools: Pools,
     starts: u64,
+    /// Of all its starts.
+    pub(super) stats: Arc<GroupStats>,
 }
 
 pub(super) fn config() -> GroupConfig {
@@ -218,12 +223,13 @@ impl TestNode {
         };
         create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
         create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
-        let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config) };
+        let stats: Arc<GroupStats> = Arc::default();
+        let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config, &stats) };
         let budget = Arc::clone(&deps.snapshots);
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1 }
+        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1, stats }
     }
 
     /// Starts again, after the handle was stopped.
@@ -233,17 +239,39 @@ impl TestNode {
     }
 
     pub(super) async fn try_restart(&mut self) -> std::result::Result<GroupHandle, StartError> {
+        start_group(self.next_deps(), self.spec()).await
+    }
+
+    fn next_deps(&mut self) -> Arc<GroupDeps> {
         self.starts += 1;
         let machines = Arc::clone(&self.machines);
-        let deps = deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines);
-        start_group(deps, start_spec(&self.config)).await
+        deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines)
+    }
+
+    fn spec(&self) -> StartSpec {
+        start_spec(&self.config, &self.stats)
+    }
+
+    /// Starts again as a node would: what is unreadable is being repaired when this returns.
+    pub(super) async fn begin_restart(&mut self) -> Option<JoinHandle<Repaired>> {
+        let (handle, repair) = match self.try_restart().await {
+            Ok(handle) => (handle, None),
+            Err(StartError::Unreadable { damage, .. }) => {
+                let (handle, repair) = Repair::begin(self.next_deps(), self.spec(), *damage, &[]);
+                (handle, Some(tokio::spawn(repair.run())))
+            }
+            Err(error) => panic!("{error}"),
+        };
+        self.handle = handle;
+        self.network.0.lock().handles.insert(NodeId(self.id), self.handle.clone());
+        repair
     }
 
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
         let deps = deps((self.id, 0), self.pools, &self.disk, &self.network, machines);
-        GroupHandle::quarantined(&deps, &start_spec(&self.config), error)
+        GroupHandle::quarantined(&deps, &self.spec(), error)
     }
 
     /// What a start would find in the log.
@@ -292,13 +320,13 @@ impl TestNode {
     }
 }
 
-fn start_spec(config: &GroupConfig) -> StartSpec {
+fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
     StartSpec {
         group: GROUP,
         dir: PathBuf::from(DIR),
         config: config.clone(),
         campaigns_at_once: false,
-        stats: Arc::default(),
+        stats: Arc::clone(stats),
         listener: None,
         store_is_rotten: false,
     }

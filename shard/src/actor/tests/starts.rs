@@ -36,7 +36,7 @@ async fn a_corrupt_newest_snapshot_has_a_real_fallback() {
         assert_eq!(node.get(key, ReadLevel::Linearizable).await.unwrap(), "v", "{key}");
     }
     let counts = node.handle.stats().cold_starts.counts();
-    assert_eq!(counts, [(ColdStartOutcome::Fallback, "not_reader", 1)], "one start, reported once");
+    assert_eq!(counts, [(ColdStartOutcome::Fallback, "not_reader", 2)], "two starts, each reported once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -327,7 +327,7 @@ impl SegmentSurvey {
             Record::Truncate { last } => self.truncations.push(last),
             Record::Compact(id) => self.compactions.push(id),
             Record::Snapshot { token, install } => self.snapshots.push((token, install)),
-            Record::Proof | Record::Close | Record::Unknown(_) => {}
+            Record::Repair(_) | Record::Proof | Record::Close | Record::Unknown(_) => {}
         }
     }
 }

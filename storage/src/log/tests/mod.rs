@@ -1,6 +1,7 @@
 //! The segmented log keeps the promises of every log, on every disk; and what is special to it: its files.
 
 mod format;
+mod repair;
 mod rot;
 mod survey;
 mod tail;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use quorate_telemetry::SeededRng;
 
 use super::conformance::{Harness, suite};
-use super::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog};
+use super::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog, UnreadableEntry};
 use crate::disk::{CrashMode, Disk, RealDisk, SimDisk};
 use crate::entry::{Entry, EntryId, EntryKind, HardState};
 use crate::error::Error;

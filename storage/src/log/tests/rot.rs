@@ -106,14 +106,18 @@ fn body(records: u64, entries: u64) -> u64 {
 }
 
 #[test]
-fn a_rotten_body_of_a_proven_batch_is_named_and_nothing_is_changed() {
+fn a_rotten_body_of_a_proven_batch_cuts_nothing_and_its_entries_are_named() {
     let (disk, path) = two_batches();
     disk.flip(&path, 4096 + body(2, 3), 1).unwrap();
-    let before = (disk.files(), disk.bytes_written());
-    let error = open(&disk).unwrap_err();
-    let Error::Corrupt { what: "batch body", file, offset: 4096, .. } = error else { panic!("{error}") };
-    assert_eq!(file, path);
-    assert_eq!((disk.files(), disk.bytes_written()), before);
+    let log = open(&disk).unwrap();
+    assert!(log.is_damaged());
+    assert_eq!((log.recovered().skeleton.last, log.recovered().torn_batches), (Index(6), 0));
+    let lost = entry(2, 1);
+    let expected = UnreadableEntry { id: lost.id(), crc: lost.crc(), file: path, offset: 4096 };
+    assert_eq!(log.unreadable(Index(2), Index(7)).unwrap(), [expected]);
+    let error = log.reader().entries(Index(2), Index(3), 1).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { what: "entry", offset: 4096, .. }), "{error}");
+    assert_eq!(read(&log, 3, 7).len(), 4, "the others are readable");
 }
 
 #[test]
@@ -132,7 +136,8 @@ fn a_proof_turns_a_bad_tail_into_corruption() {
     log.prove().unwrap();
     let path = disk.files()[0].0.clone();
     disk.flip(&path, 4096 + body(2, 3), 1).unwrap();
-    assert!(matches!(open(&disk).unwrap_err(), Error::Corrupt { .. }));
+    let log = open(&disk).unwrap();
+    assert_eq!((log.recovered().torn_batches, log.unreadable(Index(2), Index(5)).unwrap().len()), (0, 1));
 }
 
 #[test]

@@ -80,18 +80,18 @@ fn a_record_of_an_unknown_kind_is_refused_and_never_cut() {
     let disk = new_disk();
     let mut log = create(&disk);
     log.append(&[batch(2..5, 1)], true).unwrap();
-    // What a later release would write: the proof as a repair record, with right checksums.
+    // What a later release would write: the proof as a record of its own kind, with right checksums.
     log.prove().unwrap();
     let path = disk.files()[0].0.clone();
     let file = disk.open(&path, crate::disk::OpenMode::Write).unwrap();
     let mut head = [0; 104];
     file.read_exact_at(&mut head, 8192).unwrap();
-    head[64] = 6;
+    head[64] = 9;
     let crc = crc32fast::hash(&[&head[4..60], &head[64..]].concat());
     head[60..64].copy_from_slice(&crc.to_le_bytes());
     file.write_all_at(&head, 8192).unwrap();
     head[..4].copy_from_slice(b"QEND");
     file.write_all_at(&[&head[64..], &head[..64]].concat(), 8192 + 4096 - 104).unwrap();
     let error = open(&disk).unwrap_err();
-    assert!(matches!(error, Error::Corrupt { what: "record kind", offset: 8192, found: 6, .. }), "{error}");
+    assert!(matches!(error, Error::Corrupt { what: "record kind", offset: 8192, found: 9, .. }), "{error}");
 }
