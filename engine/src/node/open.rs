@@ -52,7 +52,7 @@ pub(crate) async fn open(
     let (data, remembered) = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
-    let space = Arc::new(DiskSpace::new());
+    let (space, watch) = watch_disk(&config, &seams).await?;
     let leaders = Arc::new(LeaderTable::default());
     let handler = Arc::new(NodeHandler {
         registry: Arc::clone(&registry),
@@ -60,7 +60,6 @@ pub(crate) async fn open(
         space: Arc::clone(&space),
         leaders: Arc::clone(&leaders),
     });
-    let watch = watch_disk(&config, &seams, &space).await?;
     let transport = start_transport(&config, &seams, (&data, &remembered), &copy, handler).await?;
     let router = Router::new(RouterParts {
         node: config.node,
@@ -156,12 +155,13 @@ fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>)
 }
 
 /// Measures the room on the disk before anything is written, and makes the reserve.
-async fn watch_disk(config: &Config, seams: &Seams, space: &Arc<DiskSpace>) -> Result<Arc<DiskWatch>> {
+async fn watch_disk(config: &Config, seams: &Seams) -> Result<(Arc<DiskSpace>, Arc<DiskWatch>)> {
+    let space = Arc::new(DiskSpace::new());
     let (disk, dir) = (Arc::clone(&seams.disk), config.data_dir.clone());
-    let watch = Arc::new(DiskWatch::new(disk, dir, config.disk, Arc::clone(space)));
+    let watch = Arc::new(DiskWatch::new(disk, dir, config.disk, Arc::clone(&space)));
     let measuring = Arc::clone(&watch);
     run_on(seams.workers.background.as_ref(), 0, move || measuring.measure()).await?;
-    Ok(watch)
+    Ok((space, watch))
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.
