@@ -132,6 +132,17 @@ impl SnapshotConfig {
     }
 }
 
+/// The room that is kept on the data directory's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// Bytes of a file that is given back to the file system when the disk is almost full, so that raft's own
+    /// bookkeeping, deletes and compaction can go on. 0 for none. Default 64 MiB.
+    pub reserve_bytes: u64,
+    /// Free bytes below which writes are refused. 0: never refused. They are taken again once twice as much is free
+    /// beside the reserve. Default 32 MiB.
+    pub low_bytes: u64,
+}
+
 /// A node's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -151,6 +162,8 @@ pub struct Config {
     pub raft: RaftConfig,
     /// Snapshots.
     pub snapshots: SnapshotConfig,
+    /// Room on the disk.
+    pub disk: DiskConfig,
     /// Threads that write logs. Default 4.
     pub log_writers: usize,
     /// Threads that apply. Default 2.
@@ -180,6 +193,7 @@ impl Config {
             store: StoreKind::Lsm,
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
             snapshots: SnapshotConfig::default(),
+            disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
             log_writers: 4,
             appliers: 2,
             memtable_bytes: 64 << 20,

@@ -34,6 +34,7 @@ mod seams;
 pub use quorate_shard::actor::{
     GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory,
 };
+pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
 pub use quorate_storage::kv::{KeysPage, KvOutcome, Op, OpFailure, OpResult, StoreKind, When};

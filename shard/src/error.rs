@@ -39,6 +39,20 @@ pub enum Error {
         retry_after: Duration,
     },
 
+    /// The leader's disk is almost full, and the command would not free space on it; it had no effect. Deletes
+    /// are still taken.
+    #[error(
+        "the disk of group {group}'s leader is full: {free_bytes} bytes are free, {needed_bytes} are needed"
+    )]
+    DiskFull {
+        /// The group.
+        group: GroupId,
+        /// Bytes that are free there.
+        free_bytes: u64,
+        /// Bytes that must be free for writes to be taken again.
+        needed_bytes: u64,
+    },
+
     /// Leadership is being handed over; the request had no effect.
     #[error("group {group} is transferring its leadership")]
     Transferring {
@@ -133,6 +147,7 @@ impl Error {
         match self {
             Self::NotLeader { .. }
             | Self::Busy { .. }
+            | Self::DiskFull { .. }
             | Self::Transferring { .. }
             | Self::Stopped { .. }
             | Self::NoSuchGroup { .. }

@@ -11,6 +11,7 @@ pub mod actor;
 mod applier;
 pub mod catalog;
 pub mod core;
+pub mod disk_space;
 pub mod error;
 mod log_writer;
 pub mod registry;

@@ -159,6 +159,35 @@ impl Error {
         Self::Io { action, path: path.to_path_buf(), source: Arc::new(source) }
     }
 
+    /// Whether there was no room on the disk (or in the quota) for a write.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => has_no_room(source),
+            Self::Store { source, .. } => {
+                let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+                while let Some(error) = cause {
+                    if error.downcast_ref::<io::Error>().is_some_and(has_no_room) {
+                        return true;
+                    }
+                    cause = error.source();
+                }
+                false
+            }
+            Self::Closed { cause } => cause.is_disk_full(),
+            _ => false,
+        }
+    }
+
+    /// Whether a state store gave other bytes than were written to it, or none: it must not be trusted any more, and
+    /// can be rebuilt from snapshot and log. Not whether it was merely stopped.
+    pub fn is_store_failure(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Store { .. } | Self::Io { .. } => true,
+            Self::Closed { cause } => cause.is_store_failure(),
+            _ => false,
+        }
+    }
+
     /// Whether bytes on disk were found damaged (as against refused, missing or newer).
     pub fn is_corruption(&self) -> bool {
         match self {
@@ -166,5 +195,29 @@ impl Error {
             Self::Closed { cause } => cause.is_corruption(),
             _ => false,
         }
+    }
+}
+
+fn has_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_also_behind_a_store_or_a_latch() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let write = Error::io("write", Path::new("a"), full());
+        let store = Error::Store { action: "flush", source: Arc::new(full()) };
+        let closed = Error::Closed { cause: Arc::new(store.clone()) };
+        for error in [&write, &store, &closed] {
+            assert!(error.is_disk_full() && error.is_store_failure(), "{error}");
+        }
+        let failed = Error::io("write", Path::new("a"), io::Error::from_raw_os_error(5));
+        assert!(!failed.is_disk_full() && failed.is_store_failure());
+        let stopped = Error::Closed { cause: Arc::new(Error::Missing { path: "a".into() }) };
+        assert!(!stopped.is_disk_full() && !stopped.is_store_failure());
     }
 }

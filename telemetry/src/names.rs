@@ -107,6 +107,8 @@ metrics! {
     // Watched: counted by others, read by the collector.
     DISK_SYNCS: Counter, Count, "quorate_disk_syncs_total", "Syncs of files and directories.";
     DISK_WRITTEN_BYTES: Counter, Bytes, "quorate_disk_written_bytes_total", "Bytes written to files.";
+    DISK_FREE_BYTES: Gauge, Bytes, "quorate_disk_free_bytes", "Bytes free on the disk of the data directory.";
+    DISK_FULL: Gauge, Count, "quorate_disk_full", "1 while writes are refused for want of room on the disk.";
     CONNECTS: Counter, Count, "quorate_transport_connects_total", "Connections to other nodes opened, handshake included.";
     CONNECT_FAILURES: Counter, Count, "quorate_transport_connect_failures_total", "Attempts to open a connection to another node that failed.";
     ACCEPTS: Counter, Count, "quorate_transport_accepts_total", "Connections of other nodes taken, handshake included.";

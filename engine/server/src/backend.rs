@@ -274,6 +274,14 @@ pub enum BackendError {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// The disk of the group's leader is full. Nothing was written; deletes are taken.
+    #[error("disk full: {free_bytes} bytes are free, {needed_bytes} are needed; deletes are taken")]
+    DiskFull {
+        /// Bytes free there.
+        free_bytes: u64,
+        /// Bytes that must be free for writes to be taken again.
+        needed_bytes: u64,
+    },
     /// The group is out of service until somebody repairs it. Nothing was written.
     #[error("group {group} is quarantined: {reason}")]
     Quarantined {
@@ -338,6 +346,8 @@ impl BackendError {
                 "CLUSTERDOWN"
             }
             Self::Busy { .. } => "BUSY",
+            // What Redis itself says when its disk refuses writes.
+            Self::DiskFull { .. } => "MISCONF",
             Self::Indeterminate => "INDETERMINATE",
             Self::Moved { .. } => "MOVED",
             Self::NotAnInteger

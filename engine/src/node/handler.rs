@@ -8,20 +8,22 @@ use bytes::Bytes;
 use quorate_shard::Error;
 use quorate_shard::actor::{self, GroupHandle, ReadLevel};
 use quorate_shard::catalog::CATALOG_GROUP;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::LeaderTable;
 use quorate_shard::rpc::{self, Announcement, Answering, Led, Reply, Request};
 use quorate_storage::{GroupId, NodeId};
 use quorate_transport::{Handler, RaftMessage, RequestKind, Responder};
 
-use super::CatalogCopy;
 use super::catalog::scan_catalog;
+use super::{CatalogCopy, disk_space};
 
 /// Hands messages to groups and requests to tasks of their own.
 #[derive(Debug)]
 pub(super) struct NodeHandler {
     pub(super) registry: Arc<Registry>,
     pub(super) copy: CatalogCopy,
+    pub(super) space: Arc<DiskSpace>,
     pub(super) leaders: Arc<LeaderTable>,
 }
 
@@ -84,6 +86,7 @@ impl Handler for NodeHandler {
                     answering.reply(answer(&registry, &copy, request, deadline).await);
                 });
             }
+            disk_space::ROOM => reply.reply(disk_space::answer(&self.space)),
             // A kind of a newer release, or a group that is not here: dropping the responder answers busy.
             kind => {
                 let group = actor::group_of_request(kind, &body);

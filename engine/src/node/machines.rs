@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate_shard::actor::{StateContext, StateMachineFactory};
 use quorate_storage::Result;
 use quorate_storage::disk::Disk;
-use quorate_storage::kv::{self, KvCommand, KvStateMachine, StoreConfig, StoreKind, StoreShared};
+use quorate_storage::kv::{self, KvCommand, KvStateMachine, Op, StoreConfig, StoreKind, StoreShared};
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::StateMachine;
 use quorate_telemetry::Rng;
@@ -56,6 +56,11 @@ impl StateMachineFactory for KvMachines {
 
     fn check(&self, body: &Bytes) -> Result<()> {
         KvCommand::decode(body).map(drop)
+    }
+
+    fn frees_space(&self, body: &Bytes) -> bool {
+        let is_delete = |op: &Op| matches!(op, Op::Delete(_));
+        KvCommand::decode(body).is_ok_and(|command| command.ops.iter().all(is_delete))
     }
 
     /// Sums up the digest: a snapshot of a store that lost records without an error must not be installed.

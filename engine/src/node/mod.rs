@@ -3,6 +3,7 @@
 mod announce;
 mod bootstrap;
 mod catalog;
+mod disk_space;
 mod handler;
 mod machines;
 mod observe;
@@ -13,6 +14,7 @@ mod publish;
 mod readiness;
 mod reconcile;
 mod replicas;
+mod revive;
 mod stop;
 mod topology;
 
@@ -23,6 +25,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
@@ -67,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) lost: Mutex<std::collections::BTreeSet<GroupId>>,
     /// Replicas that are being opened at this moment: never two openings of one directory.
     pub(crate) opening: Arc<Mutex<std::collections::BTreeSet<GroupId>>>,
+    /// The room on the disk of the data directory.
+    pub(crate) space: Arc<DiskSpace>,
     /// The nodes' data directories, as they are remembered on disk.
     pub(crate) remembered: Mutex<std::collections::BTreeMap<NodeId, quorate_storage::Incarnation>>,
     /// Replicas whose logs have been repaired: they are to be started.

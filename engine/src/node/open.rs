@@ -10,6 +10,7 @@ use quorate_shard::actor::{
 };
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
+use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -21,14 +22,15 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::disk_space::DiskWatch;
 use super::handler::NodeHandler;
 use super::machines::KvMachines;
 use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, peers, publish, reconcile, replicas,
-    topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, peers, publish, reconcile,
+    replicas, revive, topology,
 };
 use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
@@ -50,10 +52,12 @@ pub(crate) async fn open(
     let (data, remembered) = open_data_dir(&config, &seams).await?;
     let copy = CatalogCopy::new(Catalog::unread(nodes.iter().map(unregistered), catalog_group.clone()));
     let registry = Arc::new(Registry::default());
+    let (space, watch) = watch_disk(&config, &seams).await?;
     let leaders = Arc::new(LeaderTable::default());
     let handler = Arc::new(NodeHandler {
         registry: Arc::clone(&registry),
         copy: copy.clone(),
+        space: Arc::clone(&space),
         leaders: Arc::clone(&leaders),
     });
     let transport = start_transport(&config, &seams, (&data, &remembered), &copy, handler).await?;
@@ -81,7 +85,7 @@ pub(crate) async fn open(
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = collector(&config, &seams);
     let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
-    let deps = |machines| group_deps(&config, &seams, &transport, &snapshots, machines);
+    let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
     let (deps, catalog_deps) =
         (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
@@ -101,6 +105,7 @@ pub(crate) async fn open(
         stores,
         lost: Mutex::default(),
         opening: Arc::default(),
+        space: Arc::clone(&space),
         remembered: Mutex::new(remembered),
         repaired: Arc::default(),
         changed: Arc::new(Notify::new()),
@@ -109,7 +114,7 @@ pub(crate) async fn open(
         runtime: tokio::runtime::Handle::current(),
     });
     open_groups(&core, &catalog_group).await?;
-    spawn_tasks(&core, nodes);
+    spawn_tasks(&core, nodes, watch);
     Ok(Node::new(core))
 }
 
@@ -119,10 +124,10 @@ fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
 }
 
 fn group_deps(
-    config: &Config,
-    seams: &Seams,
+    (config, seams): (&Config, &Seams),
     transport: &Transport,
     snapshots: &Arc<SnapshotBudget>,
+    space: &Arc<DiskSpace>,
     machines: Arc<dyn StateMachineFactory>,
 ) -> Arc<GroupDeps> {
     Arc::new(GroupDeps {
@@ -134,16 +139,29 @@ fn group_deps(
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
         snapshots: Arc::clone(snapshots),
+        space: Arc::clone(space),
     })
 }
 
-fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>) {
+fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>) {
     let mut tasks = core.tasks.lock();
     tasks.spawn(reconcile::run(Arc::clone(core), nodes));
     tasks.spawn(reconcile::follow(Arc::clone(core)));
     tasks.spawn(publish::run(Arc::clone(core)));
     tasks.spawn(announce::run(Arc::clone(core)));
     tasks.spawn(topology::run(Arc::clone(core)));
+    tasks.spawn(disk_space::run(Arc::clone(core), watch));
+    tasks.spawn(revive::run(Arc::clone(core)));
+}
+
+/// Measures the room on the disk before anything is written, and makes the reserve.
+async fn watch_disk(config: &Config, seams: &Seams) -> Result<(Arc<DiskSpace>, Arc<DiskWatch>)> {
+    let space = Arc::new(DiskSpace::new());
+    let (disk, dir) = (Arc::clone(&seams.disk), config.data_dir.clone());
+    let watch = Arc::new(DiskWatch::new(disk, dir, config.disk, Arc::clone(&space)));
+    let measuring = Arc::clone(&watch);
+    run_on(seams.workers.background.as_ref(), 0, move || measuring.measure()).await?;
+    Ok((space, watch))
 }
 
 /// Starts what is on disk, group 0 first, the others side by side; creates group 0 where it belongs.

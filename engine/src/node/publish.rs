@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use quorate_shard::disk_space::Room;
 use quorate_telemetry::collector::{Collector, PUBLISH_INTERVAL};
 use quorate_telemetry::names;
 use quorate_transport::Counts;
@@ -33,6 +34,10 @@ fn watch_node(core: &Core) {
     collector.watch_counter(&names::DISK_SYNCS, &[], move || disk.sync_count());
     let disk = Arc::clone(&core.seams.disk);
     collector.watch_counter(&names::DISK_WRITTEN_BYTES, &[], move || disk.bytes_written());
+    let space = Arc::clone(&core.space);
+    collector.watch_gauge(&names::DISK_FREE_BYTES, &[], move || space.free_bytes());
+    let space = Arc::clone(&core.space);
+    collector.watch_gauge(&names::DISK_FULL, &[], move || u64::from(space.room() != Room::Ample));
     let workers = &core.seams.workers;
     for (pool, workers) in [
         ("log", &workers.log),

@@ -1,6 +1,7 @@
 //! Whether a node should be given requests.
 
-use quorate_shard::actor::Lifecycle;
+use quorate_shard::actor::{GroupHandle, Lifecycle};
+use quorate_shard::disk_space::Room;
 use quorate_storage::GroupId;
 
 use super::Node;
@@ -29,13 +30,17 @@ pub struct Readiness {
     pub has_catalog: bool,
     /// Whether it is being stopped.
     pub is_stopping: bool,
+    /// The room on its disk: below [`Room::Ample`] leaders here refuse writes.
+    pub room: Room,
+    /// Groups whose log writer or applier here has hung for two election timeouts.
+    pub stalled: Vec<GroupId>,
     /// Groups that should have a replica here.
     pub groups: Vec<(GroupId, GroupReadiness)>,
 }
 
 impl Readiness {
     /// Whether requests should come here: a catalog is known, and every group that is not out of service by
-    /// a failure of its own has a leader.
+    /// a failure of its own has a leader. A full or hanging disk does not count here: its node serves what it can.
     pub fn is_ready(&self) -> bool {
         let serves = |readiness: &GroupReadiness| {
             !matches!(readiness, GroupReadiness::NoLeader | GroupReadiness::Opening)
@@ -52,9 +57,20 @@ impl Node {
         let here = catalog.groups.iter().filter(|(_, record)| record.replica_on(core.config.node).is_some());
         Readiness {
             has_catalog: catalog.version.is_some(),
+            room: core.space.room(),
+            stalled: self.stalled(),
             is_stopping: core.stopping.is_cancelled(),
             groups: here.map(|(&group, _)| (group, self.group_readiness(group))).collect(),
         }
+    }
+
+    fn stalled(&self) -> Vec<GroupId> {
+        let is_stalled = |handle: &GroupHandle| {
+            let status = handle.status();
+            status.lifecycle == Lifecycle::Running && (status.is_log_stalled || status.is_apply_stalled)
+        };
+        let groups = self.core.registry.all();
+        groups.iter().filter(|(_, handle)| is_stalled(handle)).map(|(&group, _)| group).collect()
     }
 
     fn group_readiness(&self, group: GroupId) -> GroupReadiness {

@@ -99,24 +99,42 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
     }
 }
 
+/// Starts a quarantined replica again, once its last disk write has ended; with `store_is_rotten` its state is
+/// restored from snapshot and log. Nothing happens if somebody else opens or removes it.
+pub(super) async fn restart(core: &Core, group: GroupId, store_is_rotten: bool) -> Result<()> {
+    let Some(opening) = Opening::again(core, group) else { return Ok(()) };
+    let Some(old) = core.registry.get(group) else { return Ok(()) };
+    old.stop(StopMode::Now).await;
+    open_claimed(core, opening, StartSpec { store_is_rotten, ..spec(core, group)? }).await;
+    Ok(())
+}
+
 /// [`start`], by whoever has the right to it.
 pub(super) async fn start_claimed(core: &Core, opening: Opening, campaigns_at_once: bool) -> Result<()> {
-    let group = opening.group;
-    let listener = (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed));
-    let spec = StartSpec {
+    let spec = StartSpec { campaigns_at_once, ..spec(core, opening.group)? };
+    open_claimed(core, opening, spec).await;
+    Ok(())
+}
+
+fn spec(core: &Core, group: GroupId) -> Result<StartSpec> {
+    Ok(StartSpec {
         group,
         dir: core.data()?.group(group).root().to_path_buf(),
         config: super::open::group_config(&core.config),
-        campaigns_at_once,
+        campaigns_at_once: false,
         stats: core.collector.register(group.get()),
-        listener,
-    };
+        listener: (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed)),
+        store_is_rotten: false,
+    })
+}
+
+async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {
+    let group = opening.group;
     let deps = deps_of(core, group);
     let handle = match start_group(Arc::clone(deps), spec.clone()).await {
         Ok(handle) => handle,
         Err(StartError::Unreadable { damage, .. }) => {
-            begin_repair(core, spec, *damage);
-            return Ok(());
+            return begin_repair(core, spec, *damage);
         }
         Err(failure) => {
             tracing::error!(group = group.get(), error = %failure, "group quarantined: it did not start");
@@ -126,7 +144,6 @@ pub(super) async fn start_claimed(core: &Core, opening: Opening, campaigns_at_on
     let roles = handle.watch_role();
     core.registry.insert(group, handle);
     observe::follow(core, group, roles);
-    Ok(())
 }
 
 /// Repairs a replica's log with the help of the other nodes. A round of reconciling then starts it.
@@ -173,6 +190,16 @@ impl Opening {
         }
         Some(Self { opening: Arc::clone(&core.opening), group })
     }
+
+    /// The right to whatever is done to the directory of a replica that runs, or ran. `None` if somebody else has it,
+    /// or the node stops.
+    fn again(core: &Core, group: GroupId) -> Option<Self> {
+        let mut opening = core.opening.lock();
+        if core.stopping.is_cancelled() || !opening.insert(group) {
+            return None;
+        }
+        Some(Self { opening: Arc::clone(&core.opening), group })
+    }
 }
 
 impl Drop for Opening {
@@ -183,6 +210,8 @@ impl Drop for Opening {
 
 /// Stops a replica that is no longer wanted here and removes its data, leaving a tombstone.
 pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
+    // One that is just being started again is removed by the next round.
+    let Some(_claim) = Opening::again(core, group) else { return Ok(()) };
     let mut is_evidence = false;
     if let Some(handle) = core.registry.get(group) {
         is_evidence =

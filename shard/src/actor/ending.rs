@@ -27,7 +27,7 @@ impl Actor {
         }
         let reason = failure.reason();
         tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
-        self.shared.quarantine(reason, Arc::from(failure.to_string()));
+        self.shared.quarantine(reason, Arc::from(failure.to_string()), failure.remedy());
         self.ending = Some(Ending::Quarantined);
         self.tell_quarantined();
     }
@@ -102,6 +102,8 @@ impl Actor {
             Some(deadline) => drop(tokio::time::timeout_at(deadline, close).await),
             None => close.await,
         }
+        // Handles may live on; the store's files must not be held open with them.
+        shared.clear_reader();
         shared.set_lifecycle(Lifecycle::Stopped);
         for done in self.stopping.into_iter().flat_map(|stopping| stopping.done) {
             let _ = done.send(());

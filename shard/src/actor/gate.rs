@@ -32,6 +32,8 @@ pub(crate) struct Gate<'a> {
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: &'a GroupStats,
+    /// Found by a scan or a read before this start.
+    pub(crate) store_is_rotten: bool,
     /// When this start began, on the monotonic clock.
     pub(crate) began: Duration,
 }
@@ -109,7 +111,11 @@ impl Gate<'_> {
         let Some(reader) = machine.as_applied_index_reader() else {
             return Held { reading: Reading::NotReader, record: None, store: StoreCondition::Trusted };
         };
-        let store = if reader.is_trusted() { StoreCondition::Trusted } else { StoreCondition::UncleanBoot };
+        let store = match reader.is_trusted() {
+            _ if self.store_is_rotten => StoreCondition::Rotten,
+            true => StoreCondition::Trusted,
+            false => StoreCondition::UncleanBoot,
+        };
         match reader.applied_record() {
             Ok(Some(record)) => {
                 let reading = Reading::Record(AppliedMark::from(&record));

@@ -18,13 +18,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
+use crate::disk_space::{DiskSpace, Room};
 use crate::error::{Error, Result};
 use crate::repair::{Damage, EntriesQuestion, LogServer, QuarantineNotice};
 
@@ -42,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::UnboundedSender<Queued>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) machines: Arc<dyn StateMachineFactory>,
+    pub(crate) space: Arc<DiskSpace>,
     /// Missing if the group could not be started.
     pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     /// The log, for other replicas that have lost entries.
@@ -70,7 +74,7 @@ impl GroupHandle {
         let reason: Arc<str> = Arc::from(failure.to_string());
         let status = GroupStatus::unknown(spec.group, deps.node);
         let (handle, _) = Self::standing_in(deps, spec, status);
-        handle.inner.shared.quarantine(failure.reason(), reason);
+        handle.inner.shared.quarantine(failure.reason(), reason, failure.remedy());
         handle
     }
 
@@ -105,6 +109,7 @@ impl GroupHandle {
             requests: mpsc::unbounded_channel().0,
             events,
             machines: Arc::clone(&deps.machines),
+            space: Arc::clone(&deps.space),
             receiver: None,
             log: Arc::new(LogServer::new(Arc::clone(&deps.workers.read))),
             command_bytes_max: spec.config.command_bytes_max,
@@ -129,10 +134,11 @@ impl GroupHandle {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a command the state machine would refuse; [`Error::StaleRange`] if the range has
-    /// changed; [`Error::Busy`] if the mailbox is full; [`Error::DeadlineExceeded`] and
+    /// changed; [`Error::Busy`] if the mailbox is full; [`Error::DiskFull`] on a leader whose disk has no room; [`Error::DeadlineExceeded`] and
     /// [`Error::Indeterminate`] if it may still commit; see [`Error::is_retryable`].
     pub async fn propose(&self, body: Bytes, range_epoch: RangeEpoch, deadline: Duration) -> Result<Applied> {
         self.check_command(&body)?;
+        self.check_space(&body)?;
         let sequence = self.inner.sequence.fetch_add(1, Ordering::Relaxed);
         let proposal = ProposalId { stream: self.inner.stream, sequence };
         let payload = Payload { tag: Tag::Command, range_epoch, proposal, body }.encode();
@@ -217,7 +223,10 @@ impl GroupHandle {
         let shared = &self.inner.shared;
         for message in messages {
             let is_append = message.kind == RaftMessageKind::Append;
-            if is_append && shared.backlog_bytes() > self.inner.backlog_bytes_max {
+            let is_behind = shared.backlog_bytes() > self.inner.backlog_bytes_max;
+            // What comes back when there is room again: the leader sends it anew.
+            let has_no_room = self.inner.space.room() == Room::Exhausted && !message.entries.is_empty();
+            if is_append && (is_behind || has_no_room) {
                 count(&shared.counters.messages_refused);
                 continue;
             }
@@ -278,9 +287,22 @@ impl GroupHandle {
         drop(self.inner.events.send(Event::Campaign));
     }
 
+    /// Tells the group that its store gave something else than what was written to it, or nothing
+    /// ([`quorate_storage::Error::is_store_failure`]): it is quarantined, so that another replica leads, until its
+    /// state has been restored from snapshot and log. For whoever reads through a [`ReadGuard`]; routed
+    /// calls tell by themselves. Never blocks.
+    pub fn store_failed(&self, cause: quorate_storage::Error) {
+        drop(self.inner.events.send(Event::Failed(Failure::Rotten(cause))));
+    }
+
     /// The group's state as of the actor's last batch. Costs a lock and a small copy.
     pub fn status(&self) -> GroupStatus {
         self.inner.shared.status()
+    }
+
+    /// What brings the group back, if it is quarantined.
+    pub fn remedy(&self) -> Option<Remedy> {
+        self.inner.shared.remedy()
     }
 
     /// What the node's collector publishes of this group.
@@ -329,6 +351,18 @@ impl GroupHandle {
             return Err(Error::Invalid(quorate_storage::Error::TooLarge { what, bytes, bytes_max }));
         }
         self.inner.machines.check(body).map_err(Error::Invalid)
+    }
+
+    /// Refuses at a leader on a full disk what would not free space. The catalog's group is exempt: what frees a
+    /// disk may have to go through it.
+    fn check_space(&self, body: &Bytes) -> Result<()> {
+        let (space, group) = (&self.inner.space, self.group());
+        let is_short = space.room() != Room::Ample && group != CATALOG_GROUP;
+        if is_short && self.inner.shared.role.borrow().is_leader && !self.inner.machines.frees_space(body) {
+            let (free_bytes, needed_bytes) = (space.free_bytes(), space.needed_bytes());
+            return Err(Error::DiskFull { group, free_bytes, needed_bytes });
+        }
+        Ok(())
     }
 
     fn request(&self, request: Request, bytes: u64) -> Result<()> {

@@ -70,6 +70,7 @@ pub(crate) fn launch(
         requests: request_sender,
         events: event_sender.clone(),
         machines: Arc::clone(&deps.machines),
+        space: Arc::clone(&deps.space),
         receiver: Some(Arc::clone(&receiver)),
         log: log_server,
         command_bytes_max: spec.config.command_bytes_max,
@@ -178,6 +179,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         snapshot: opened.tokens.last().map(|token| token.id),
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
+        is_apply_stalled: false,
     };
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
@@ -214,6 +216,7 @@ fn applier_parts(
     ApplierParts {
         shared: Arc::clone(shared),
         workers: Arc::clone(&deps.workers.apply),
+        clock: Arc::clone(&deps.clock),
         events,
         open_snapshot: Arc::new(move |token| Ok(Box::new(snapshots.reader(*token)?))),
         listener: spec.listener.clone(),

@@ -9,7 +9,7 @@ use crate::actor::ending::Ending;
 use crate::actor::run::Actor;
 use crate::core::{Input, Role};
 
-/// A log write that takes longer than this many election timeouts hangs.
+/// A log write or an apply batch that takes longer than this many election timeouts hangs.
 const STALL_ELECTIONS: u32 = 2;
 
 impl Actor {
@@ -70,13 +70,15 @@ impl Actor {
         }
     }
 
-    /// A disk that hangs answers nothing; a leader on it gives its office away if it can.
-    pub(crate) fn check_log_stall(&mut self) {
+    /// A disk that hangs answers nothing, neither the log writer nor the applier; a leader on it gives its office
+    /// away if it can.
+    pub(crate) fn check_stall(&mut self) {
         let patience: Duration = self.config.tick * self.config.core.election_ticks_max * STALL_ELECTIONS;
-        let is_stalled = self.log.in_flight_for() > patience;
-        if is_stalled {
+        let is_log_stalled = self.log.in_flight_for() > patience;
+        let is_apply_stalled = self.applier.in_flight_for() > patience;
+        if is_log_stalled || is_apply_stalled {
             if self.timers.stalled_ticks == 0 {
-                tracing::warn!(group = %self.shared.group, "a log write hangs");
+                tracing::warn!(group = %self.shared.group, is_log_stalled, is_apply_stalled, "the disk hangs");
             }
             // Again after each election timeout: a transfer may come to nothing.
             if self.timers.stalled_ticks.is_multiple_of(self.config.core.election_ticks_max) {
@@ -86,6 +88,9 @@ impl Actor {
         } else {
             self.timers.stalled_ticks = 0;
         }
-        self.shared.update_status(|status| status.is_log_stalled = is_stalled);
+        self.shared.update_status(|status| {
+            status.is_log_stalled = is_log_stalled;
+            status.is_apply_stalled = is_apply_stalled;
+        });
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         config: &spec.config.cold_start,
         clock: Arc::clone(&deps.clock),
         stats: &spec.stats,
+        store_is_rotten: spec.store_is_rotten,
         began,
     };
     let (record, intact) = gate.pass(machine.as_mut())?;

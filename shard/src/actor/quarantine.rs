@@ -44,6 +44,9 @@ pub(crate) enum Failure {
         #[source]
         cause: quorate_storage::Error,
     },
+    /// The store does not hold what was written to it.
+    #[error("the state store is rotten: {0}")]
+    Rotten(#[source] quorate_storage::Error),
     /// A message of a rightful leader proves that this replica's log cannot be right.
     #[error(transparent)]
     Evidence(#[from] Evidence),
@@ -60,7 +63,36 @@ pub(crate) enum Failure {
     WorkersStopped,
 }
 
+/// What brings a quarantined group back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remedy {
+    /// An operator: its files are evidence, and stay as they are.
+    #[default]
+    Repair,
+    /// Room on the disk: then it is started as after a crash.
+    Room,
+    /// A start that restores its state from snapshot and log: the store, which is only a cache of them, has failed.
+    Rebuild,
+}
+
 impl Failure {
+    /// What brings the group back after this failure.
+    pub(crate) fn remedy(&self) -> Remedy {
+        match self {
+            // A write that found no room was not synced: whatever was acknowledged is there, and a start finds it.
+            Self::Log(cause) | Self::Apply { cause, .. } | Self::Restore { cause, .. }
+                if cause.is_disk_full() =>
+            {
+                Remedy::Room
+            }
+            Self::Apply { cause, .. } | Self::Restore { cause, .. } if cause.is_store_failure() => {
+                Remedy::Rebuild
+            }
+            Self::Rotten(_) => Remedy::Rebuild,
+            _ => Remedy::Repair,
+        }
+    }
+
     /// What it counts as.
     pub(crate) fn reason(&self) -> QuarantineReason {
         match self {
@@ -70,6 +102,7 @@ impl Failure {
             Self::Evidence(Evidence::Diverged { .. }) => QuarantineReason::Diverged,
             Self::Evidence(Evidence::LogLost { .. }) => QuarantineReason::LogLost,
             Self::Panic { .. } => QuarantineReason::Panic,
+            Self::Rotten(_) => QuarantineReason::Corrupt,
             Self::WorkersStopped => QuarantineReason::Refused,
         }
     }

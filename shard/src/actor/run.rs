@@ -18,7 +18,7 @@ use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
@@ -68,7 +68,7 @@ struct PanicGuard(Arc<Shared>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.quarantine(QuarantineReason::Panic, Arc::from("panic in the actor"));
+            self.0.quarantine(QuarantineReason::Panic, Arc::from("panic in the actor"), Remedy::Repair);
         }
     }
 }
@@ -100,7 +100,7 @@ pub(crate) struct Timers {
     /// The highest ready that was handed to the log writer, and the highest that is durable.
     pub(crate) handed_ready: u64,
     pub(crate) durable_ready: u64,
-    /// Ticks for which a log write has hung.
+    /// Ticks for which a log write or an apply batch has hung.
     pub(crate) stalled_ticks: u32,
     /// How this replica seeks to lead before its first election timeout, if it does.
     pub(crate) office: Option<Office>,
@@ -228,7 +228,7 @@ impl Actor {
         self.seek_office();
         // Ended tasks would be kept until somebody looks.
         while self.tasks.try_join_next().is_some() {}
-        self.check_log_stall();
+        self.check_stall();
         self.note_status();
         self.note_followers();
         self.look_at_log();

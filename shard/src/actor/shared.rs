@@ -12,6 +12,7 @@ use quorate_telemetry::stats::{GroupState, QuarantineReason};
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
+use crate::actor::quarantine::Remedy;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     /// From here on a live follower needs the log; `u64::MAX` if none holds it.
     log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
+    remedy: Mutex<Remedy>,
     status: Mutex<GroupStatus>,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
@@ -63,6 +65,7 @@ impl Shared {
             backlog: Arc::default(),
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
+            remedy: Mutex::default(),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -113,13 +116,20 @@ impl Shared {
         }
     }
 
-    /// Takes the group out of service. The first reason stays.
-    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>) {
+    /// Takes the group out of service; `remedy` is what brings it back. The first reason stays, with its remedy.
+    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>, remedy: Remedy) {
         let mut lifecycle = self.lifecycle.write();
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
             self.stats.set_quarantined(reason);
+            *self.remedy.lock() = remedy;
             *lifecycle = Lifecycle::Quarantined(text);
         }
+    }
+
+    /// What brings the group back, if it is quarantined.
+    pub(crate) fn remedy(&self) -> Option<Remedy> {
+        let lifecycle = self.lifecycle.read();
+        matches!(*lifecycle, Lifecycle::Quarantined(_)).then(|| *self.remedy.lock())
     }
 
     pub(crate) fn lifecycle(&self) -> Lifecycle {
@@ -140,6 +150,11 @@ impl Shared {
     /// The applied state, unless the group never opened it.
     pub(crate) fn reader(&self) -> Option<Arc<dyn StateReader>> {
         self.reader.read().clone()
+    }
+
+    /// Nobody reads the state any more who does not already.
+    pub(crate) fn clear_reader(&self) {
+        *self.reader.write() = None;
     }
 
     pub(crate) fn set_reader(&self, reader: Arc<dyn StateReader>) {

@@ -17,6 +17,7 @@ use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 use crate::actor::outbound::Outbound;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
+use crate::disk_space::DiskSpace;
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct GroupDeps {
     pub outbound: Arc<dyn Outbound>,
     /// Makes the state machines.
     pub machines: Arc<dyn StateMachineFactory>,
+    /// The room on the node's disk.
+    pub space: Arc<DiskSpace>,
     /// What the node's groups together may do for snapshots.
     pub snapshots: Arc<SnapshotBudget>,
 }
@@ -67,6 +70,13 @@ pub trait StateMachineFactory: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Whatever `apply` would halt on.
     fn check(&self, body: &Bytes) -> quorate_storage::Result<()>;
+
+    /// Whether a command, if it has an effect, only ever frees space: such commands are taken when the disk is full.
+    /// Pure, cheap; asked about checked commands only.
+    fn frees_space(&self, body: &Bytes) -> bool {
+        let _ = body;
+        false
+    }
 
     /// Whether a received snapshot is one the state machine can be restored from: read to its end, the file verifies
     /// itself on the way; what else its `label` promises (the digest) is for the state machine to check. Called on a
@@ -228,4 +238,6 @@ pub struct StartSpec {
     pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
+    /// The store was found rotten: whatever it says of itself, the state is restored from snapshot and log.
+    pub store_is_rotten: bool,
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::launch;
 use crate::actor::open::open_replica;
-use crate::actor::quarantine::reason_of;
+use crate::actor::quarantine::{Remedy, reason_of};
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 use crate::repair::Damage;
@@ -63,6 +63,14 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// What may make a later start succeed.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Open { cause, .. } if cause.is_disk_full() => Remedy::Room,
+            _ => Remedy::Repair,
+        }
+    }
+
     /// What the group is quarantined for, if it is.
     pub fn reason(&self) -> QuarantineReason {
         match self {

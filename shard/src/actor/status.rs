@@ -56,6 +56,8 @@ pub struct GroupStatus {
     pub descriptor: Arc<GroupDescriptor>,
     /// A log write has not returned for two election timeouts: the disk hangs.
     pub is_log_stalled: bool,
+    /// An apply batch has not ended for two election timeouts: the disk, or the state machine, hangs.
+    pub is_apply_stalled: bool,
 }
 
 impl GroupStatus {
@@ -84,6 +86,7 @@ impl GroupStatus {
             snapshot: None,
             descriptor: Arc::new(descriptor),
             is_log_stalled: false,
+            is_apply_stalled: false,
         }
     }
 }

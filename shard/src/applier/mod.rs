@@ -11,18 +11,19 @@ mod queue;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateMachine, StateView};
 use quorate_storage::{Entry, GroupDescriptor, Index};
-use quorate_telemetry::Workers;
+use quorate_telemetry::{Clock, Workers};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::actor::AppliedListener;
 use crate::actor::mailbox::{Applied, Event, ProposalReply};
 use crate::actor::quarantine::Failure;
 use crate::actor::shared::{Shared, add};
-use crate::actor::{AppliedListener, Lifecycle};
 use crate::applier::batch::Batch;
 use crate::applier::queue::{Queue, Taken};
 use crate::core::AppliedConf;
@@ -36,6 +37,7 @@ pub(crate) type OpenSnapshot =
 pub(crate) struct ApplierParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Arc<dyn Workers>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) open_snapshot: OpenSnapshot,
     pub(crate) listener: Option<Arc<dyn AppliedListener>>,
@@ -141,7 +143,7 @@ impl Applier {
     pub(crate) fn push(&self, work: impl IntoIterator<Item = ApplyWork>) {
         let starts = {
             let mut queue = self.inner.queue.lock();
-            let (starts, bytes) = queue.push(work);
+            let (starts, bytes) = queue.push(work, || self.inner.parts.clock.monotonic());
             // Under the lock: a job that takes them subtracts them.
             add(&self.inner.parts.shared.backlog, bytes);
             starts
@@ -149,6 +151,12 @@ impl Applier {
         if starts {
             self.inner.submit();
         }
+    }
+
+    /// How long the batch in flight has been going on.
+    pub(crate) fn in_flight_for(&self) -> Duration {
+        let since = self.inner.queue.lock().in_flight_since();
+        since.map_or(Duration::ZERO, |since| self.inner.parts.clock.monotonic().saturating_sub(since))
     }
 
     /// Waits for the job in flight and drops the state machine; with `checkpoints` everything queued is applied, and
@@ -178,7 +186,7 @@ impl Inner {
     fn run(self: &Arc<Self>) {
         let taken = self.queue.lock().take(self.parts.bytes_max, self.parts.entries_max);
         self.carry_out(taken);
-        if self.queue.lock().next_round() {
+        if self.queue.lock().next_round(|| self.parts.clock.monotonic()) {
             self.submit();
         }
     }
@@ -201,6 +209,8 @@ impl Inner {
                 let _ = done.send(());
             }
             Ok(Err(failure)) => {
+                // Before anybody hears of it: a restart must find the store's files closed.
+                drop(state);
                 drop(slot);
                 self.halt(failure, replies);
             }
@@ -337,7 +347,7 @@ impl Inner {
     /// Takes the group out of service: nothing more is applied here.
     fn halt(&self, failure: Failure, replies: Vec<EntryReply>) {
         let shared = &self.parts.shared;
-        shared.set_lifecycle(Lifecycle::Quarantined(failure.to_string().into()));
+        shared.quarantine(failure.reason(), failure.to_string().into(), failure.remedy());
         for reply in replies {
             reply.fail(shared.unanswered(true));
         }

@@ -1,14 +1,15 @@
 //! What waits for the applier, and how much of it makes a batch.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::applier::ApplyWork;
 
-/// The queue. Invariant: `is_in_flight` while a job is submitted or runs.
+/// The queue. Invariant: `in_flight_since` is set while a job is submitted or runs.
 #[derive(Default)]
 pub(crate) struct Queue {
     waiting: VecDeque<ApplyWork>,
-    is_in_flight: bool,
+    in_flight_since: Option<Duration>,
     is_latched: bool,
 }
 
@@ -23,15 +24,21 @@ pub(crate) struct Taken {
 impl Queue {
     /// Adds work; whether a job has to be submitted for it, and the bytes added. A latched queue drops it, and with it
     /// its replies.
-    pub(crate) fn push(&mut self, work: impl IntoIterator<Item = ApplyWork>) -> (bool, u64) {
+    pub(crate) fn push(
+        &mut self,
+        work: impl IntoIterator<Item = ApplyWork>,
+        now: impl FnOnce() -> Duration,
+    ) -> (bool, u64) {
         if self.is_latched {
             return (false, 0);
         }
         let before = self.waiting.len();
         self.waiting.extend(work);
         let bytes = self.waiting.range(before..).map(work_bytes).sum();
-        let starts = !self.is_in_flight && !self.waiting.is_empty();
-        self.is_in_flight |= starts;
+        let starts = self.in_flight_since.is_none() && !self.waiting.is_empty();
+        if starts {
+            self.in_flight_since = Some(now());
+        }
         (starts, bytes)
     }
 
@@ -56,9 +63,14 @@ impl Queue {
     }
 
     /// After a job: whether another one has to follow.
-    pub(crate) fn next_round(&mut self) -> bool {
-        self.is_in_flight = !self.waiting.is_empty();
-        self.is_in_flight
+    pub(crate) fn next_round(&mut self, now: impl FnOnce() -> Duration) -> bool {
+        let has_more = !self.waiting.is_empty();
+        self.in_flight_since = has_more.then(now);
+        has_more
+    }
+
+    pub(crate) fn in_flight_since(&self) -> Option<Duration> {
+        self.in_flight_since
     }
 
     /// Forgets what no job has taken yet.

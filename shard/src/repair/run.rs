@@ -92,7 +92,7 @@ impl Repair {
             }
             Err(Halt::Failed(error)) => {
                 tracing::error!(%group, %error, "log cannot be repaired");
-                self.shared.quarantine(error.reason(), Arc::from(error.to_string()));
+                self.shared.quarantine(error.reason(), Arc::from(error.to_string()), error.remedy());
                 Repaired::Failed(error)
             }
         }

@@ -219,6 +219,7 @@ impl Router {
         match error {
             // From a replica that does its work: it is asked again.
             Error::Busy { .. }
+            | Error::DiskFull { .. }
             | Error::Transferring { .. }
             | Error::ConfChangePending { .. }
             | Error::Lagging { .. }

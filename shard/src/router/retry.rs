@@ -14,6 +14,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(250);
 const REROUTES_MAX: u32 = 2;
 /// Replicas that may fail to read their state before the caller is told.
 const READ_FAILURES_MAX: u32 = 3;
+/// Answers of leaders on full disks after which the caller is told: enough for a leadership to be handed over.
+const DISK_FULLS_MAX: u32 = 6;
 /// How long a key that no group serves is looked for in newer catalogs.
 const UNROUTED_MAX: Duration = Duration::from_secs(1);
 
@@ -73,6 +75,7 @@ pub struct Retry {
     rounds: u32,
     reroutes: u32,
     read_failures: u32,
+    disk_fulls: u32,
     unrouted_since: Option<Duration>,
     leaderless_max: Option<Duration>,
     leaderless_since: Option<Duration>,
@@ -86,6 +89,7 @@ impl Retry {
             rounds: 0,
             reroutes: 0,
             read_failures: 0,
+            disk_fulls: 0,
             unrouted_since: None,
             leaderless_max: None,
             leaderless_since: None,
@@ -133,6 +137,10 @@ impl Retry {
                 self.read_failures += 1;
                 failed.kind == CallKind::Read && self.read_failures < READ_FAILURES_MAX
             }
+            Error::DiskFull { .. } => {
+                self.disk_fulls += 1;
+                self.disk_fulls < DISK_FULLS_MAX
+            }
             error if error.is_maybe_committed() => failed.kind == CallKind::Read,
             error => error.is_retryable(),
         }
@@ -161,14 +169,15 @@ impl Retry {
         match &failed.error {
             // The same replica once more, not before it said.
             Error::Busy { retry_after, .. } => retry_after.saturating_add(self.backoff(rng)),
-            Error::Transferring { .. } | Error::ConfChangePending { .. } | Error::Lagging { .. } => {
-                self.backoff(rng)
-            }
             Error::StaleRange { .. } if self.reroutes < REROUTES_MAX => {
                 self.reroutes += 1;
                 Duration::ZERO
             }
-            Error::StaleRange { .. } => self.backoff(rng),
+            Error::StaleRange { .. }
+            | Error::Transferring { .. }
+            | Error::DiskFull { .. }
+            | Error::ConfChangePending { .. }
+            | Error::Lagging { .. } => self.backoff(rng),
             _ if failed.others == Others::Untried => Duration::ZERO,
             _ => self.backoff(rng),
         }

@@ -98,6 +98,7 @@ enum ErrorV1 {
     Lagging { replica: u64, entries: u64 },
     Invalid { text: String },
     Read { text: String },
+    DiskFull { group: u64, free_bytes: u64, needed_bytes: u64 },
 }
 
 const _: () = assert!(size_of::<ArchivedRequestV1>() == 61, "as docs/FORMAT.md has it");
@@ -344,6 +345,9 @@ impl From<Error> for ErrorV1 {
             Error::Lagging { replica, entries } => Self::Lagging { replica: replica.get(), entries },
             Error::Invalid(source) => Self::Invalid { text: source.to_string() },
             Error::Read(source) => Self::Read { text: source.to_string() },
+            Error::DiskFull { group, free_bytes, needed_bytes } => {
+                Self::DiskFull { group: group.get(), free_bytes, needed_bytes }
+            }
         }
     }
 }
@@ -380,6 +384,9 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::Lagging { replica, entries } => Self::Lagging { replica: ReplicaId(replica), entries },
             ErrorV1::Invalid { text } => Self::Invalid(remote(text)),
             ErrorV1::Read { text } => Self::Read(remote(text)),
+            ErrorV1::DiskFull { group, free_bytes, needed_bytes } => {
+                Self::DiskFull { group: GroupId(group), free_bytes, needed_bytes }
+            }
         })
     }
 }

@@ -64,7 +64,13 @@ async fn read(
     deadline: Duration,
     run: impl FnOnce(&dyn StateReader) -> Result<Reply> + Send + 'static,
 ) -> Result<Reply> {
-    let reply = handle.read_with(level, deadline, run).await??;
+    let outcome = handle.read_with(level, deadline, run).await?;
+    if let Err(Error::Read(cause)) = &outcome
+        && cause.is_store_failure()
+    {
+        handle.store_failed(cause.clone());
+    }
+    let reply = outcome?;
     // Checked after the read: the state that was read is not newer than the range looked at here.
     let status = handle.status();
     if status.descriptor.range_epoch < epoch {

@@ -7,7 +7,7 @@ mod real;
 pub mod sim;
 
 pub use real::RealDisk;
-pub use sim::{CrashMode, SimDisk};
+pub use sim::{CrashMode, DiskFault, SimDisk};
 
 use std::fmt;
 use std::io;

@@ -47,7 +47,8 @@ pub fn verify<'a>(user_key: &[u8], stored: &'a [u8], dir: &Path) -> Result<&'a [
         found: found.into(),
     };
     let Some((crc, value)) = stored.split_first_chunk::<CRC_BYTES>() else {
-        return Err(Error::Malformed { what: "stored value: shorter than its checksum" });
+        // Shorter than its checksum: there is none to compare.
+        return Err(corrupt(checksum(user_key, &[]), 0));
     };
     let (expected, found) = (u32::from_le_bytes(*crc), checksum(user_key, value));
     if expected != found {

@@ -38,6 +38,9 @@ fn of_group(error: GroupError) -> BackendError {
         | GroupError::Transferring { .. }
         | GroupError::NoSuchGroup { .. }
         | GroupError::StaleRange { .. } => BackendError::NoLeader,
+        GroupError::DiskFull { free_bytes, needed_bytes, .. } => {
+            BackendError::DiskFull { free_bytes, needed_bytes }
+        }
         GroupError::Busy { retry_after, .. } => BackendError::Busy { retry_after },
         GroupError::Quarantined { group, reason, .. } => {
             BackendError::Quarantined { group: group.get(), reason: reason.to_string() }

@@ -1,6 +1,6 @@
 //! What a node tells its operators.
 
-use quorate::{GroupReadiness, Node};
+use quorate::{GroupReadiness, Node, Room};
 use serde_json::{Value, json};
 
 use super::EngineBackend;
@@ -39,6 +39,11 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
     let mut checks = vec![
         check("catalog", (!readiness.has_catalog).then_some("not read yet")),
         check("running", readiness.is_stopping.then_some("stopping")),
+        check(
+            "disk room",
+            (readiness.room != Room::Ample).then_some("full: writes are refused, deletes go on"),
+        ),
+        check("disk progress", (!readiness.stalled.is_empty()).then_some("a write hangs")),
     ];
     checks.extend(readiness.groups.iter().map(|(group, readiness)| {
         let problem = match readiness {

@@ -328,6 +328,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::clone(stats),
         listener: None,
+        store_is_rotten: false,
     }
 }
 
@@ -364,6 +365,7 @@ fn deps(
         },
         outbound: network.port(id),
         machines,
+        space: Arc::default(),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

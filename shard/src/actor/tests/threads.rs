@@ -113,6 +113,7 @@ async fn open(dir: &Path) -> GroupHandle {
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
+        space: Arc::default(),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {
@@ -129,6 +130,7 @@ async fn open(dir: &Path) -> GroupHandle {
         campaigns_at_once: true,
         stats: Arc::default(),
         listener: None,
+        store_is_rotten: false,
     };
     create_group(Arc::clone(&deps), create).await.unwrap();
     start_group(deps, start).await.unwrap()

@@ -6,7 +6,10 @@
 
 mod content;
 mod faults;
+mod file;
 mod tree;
+
+pub use self::faults::DiskFault;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,6 +21,7 @@ use quorate_telemetry::SeededRng;
 
 use self::content::Survival;
 use self::faults::Faults;
+use self::file::{SimFile, SimLock};
 use self::tree::{Inode, Tree};
 use super::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
 
@@ -71,7 +75,8 @@ pub struct SimDisk {
 #[derive(Debug)]
 struct Host {
     state: Mutex<State>,
-    syncs_released: Condvar,
+    /// Told whenever a call that waits may go on.
+    released: Condvar,
 }
 
 #[derive(Debug)]
@@ -85,19 +90,6 @@ struct State {
     calls: u64,
     syncs: u64,
     bytes_written: u64,
-}
-
-#[derive(Debug)]
-struct SimFile {
-    disk: SimDisk,
-    inode: Inode,
-    writable: bool,
-}
-
-#[derive(Debug)]
-struct SimLock {
-    disk: SimDisk,
-    inode: Inode,
 }
 
 impl Default for SimDisk {
@@ -120,7 +112,7 @@ impl SimDisk {
             syncs: 0,
             bytes_written: 0,
         };
-        let host = Host { state: Mutex::new(state), syncs_released: Condvar::new() };
+        let host = Host { state: Mutex::new(state), released: Condvar::new() };
         Self { host: Arc::new(host), generation: 0 }
     }
 
@@ -143,7 +135,7 @@ impl SimDisk {
         state.faults.capacity_bytes = faults.capacity_bytes;
         state.faults.ignore_syncs = faults.ignore_syncs;
         drop(state);
-        self.host.syncs_released.notify_all();
+        self.host.released.notify_all();
         self.reopen()
     }
 
@@ -195,6 +187,28 @@ impl SimDisk {
         self.host.state.lock().faults.short_write.arm(nth);
     }
 
+    /// From now on every call on a file or directory whose path contains `part` goes wrong as `fault` says, until
+    /// [`SimDisk::heal`] or a crash.
+    pub fn fail(&self, part: &str, fault: DiskFault) {
+        self.host.state.lock().faults.aimed.add(part, fault, false);
+    }
+
+    /// Like [`SimDisk::fail`], for the next such call only.
+    pub fn fail_once(&self, part: &str, fault: DiskFault) {
+        self.host.state.lock().faults.aimed.add(part, fault, true);
+    }
+
+    /// Whether every fault of [`SimDisk::fail_once`] has struck.
+    pub fn has_failed(&self) -> bool {
+        !self.host.state.lock().faults.aimed.has_single()
+    }
+
+    /// Ends what [`SimDisk::fail`] and [`SimDisk::fail_once`] began; calls that hang go on.
+    pub fn heal(&self) {
+        self.host.state.lock().faults.aimed.clear();
+        self.host.released.notify_all();
+    }
+
     /// Disarms failing syncs and writes and the power cut.
     pub fn clear_faults(&self) {
         let mut state = self.host.state.lock();
@@ -217,7 +231,7 @@ impl SimDisk {
     /// File syncs block their thread until this is called with `false`, or the disk crashes.
     pub fn stall_syncs(&self, stall: bool) {
         self.host.state.lock().faults.stall_syncs = stall;
-        self.host.syncs_released.notify_all();
+        self.host.released.notify_all();
     }
 
     /// Changes one byte at rest by XOR with `mask`, durably and in every cache.
@@ -272,15 +286,27 @@ impl SimDisk {
         if is_cut { Err(power_cut()) } else { done }
     }
 
+    /// Returns once no stalled write holds up `path`.
+    fn wait_for_writes(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.enter()?;
+        while state.faults.aimed.hits(path, DiskFault::StalledWrites) {
+            self.host.released.wait(&mut state);
+            if state.generation != self.generation {
+                return Err(power_cut());
+            }
+        }
+        Ok(())
+    }
+
     /// One sync. If the power goes in it, nothing is synced.
-    fn sync(&self, act: impl FnOnce(&mut Tree, SyncFate) -> io::Result<()>) -> io::Result<()> {
+    fn sync(&self, path: &Path, act: impl FnOnce(&mut Tree, SyncFate) -> io::Result<()>) -> io::Result<()> {
         let mut state = self.enter()?;
         if state.count_call() {
             return Err(power_cut());
         }
         state.syncs += 1;
         while state.faults.stall_syncs {
-            self.host.syncs_released.wait(&mut state);
+            self.host.released.wait(&mut state);
             if state.generation != self.generation {
                 return Err(power_cut());
             }
@@ -288,7 +314,8 @@ impl SimDisk {
         if state.faults.ignore_syncs {
             return Ok(());
         }
-        let fate = if state.faults.sync.fires() { SyncFate::Fails } else { SyncFate::Succeeds };
+        let is_hit = state.faults.aimed.hits(path, DiskFault::FailedSyncs);
+        let fate = if state.faults.sync.fires() || is_hit { SyncFate::Fails } else { SyncFate::Succeeds };
         act(&mut state.tree, fate)
     }
 }
@@ -308,16 +335,23 @@ impl State {
         is_cut
     }
 
-    fn write(&mut self, inode: Inode, buf: &[u8], offset: u64) -> io::Result<()> {
-        if self.faults.write.fires() {
+    fn write(&mut self, (inode, path): (Inode, &Path), buf: &[u8], offset: u64) -> io::Result<()> {
+        if self.faults.write.fires() || self.faults.aimed.hits(path, DiskFault::FailedWrites) {
             return Err(faults::input_output_error());
         }
+        self.check_space(path)?;
         self.make_room(inode, offset + buf.len() as u64)?;
-        let is_short = self.faults.short_write.fires();
+        let is_short =
+            self.faults.short_write.fires() || self.faults.aimed.hits(path, DiskFault::ShortWrites);
         let buf = if is_short { &buf[..buf.len() / 2] } else { buf };
         self.tree.file(inode)?.content.write(buf, offset);
         self.bytes_written += buf.len() as u64;
         if is_short { Err(faults::input_output_error()) } else { Ok(()) }
+    }
+
+    /// Refuses what would take room, if that is to fail for `path`.
+    fn check_space(&mut self, path: &Path) -> io::Result<()> {
+        if self.faults.aimed.hits(path, DiskFault::NoSpace) { Err(faults::no_space()) } else { Ok(()) }
     }
 
     fn make_room(&mut self, inode: Inode, len: u64) -> io::Result<()> {
@@ -334,11 +368,15 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         self.call(|state| {
             let inode = match mode {
-                OpenMode::Create => state.tree.create_file(path)?,
+                OpenMode::Create => {
+                    state.check_space(path)?;
+                    state.tree.create_file(path)?
+                }
                 OpenMode::Read | OpenMode::Write => state.tree.find(path)?,
             };
             state.tree.file(inode)?.handles += 1;
-            let file = SimFile { disk: self.clone(), inode, writable: mode != OpenMode::Read };
+            let path = Arc::from(path);
+            let file = SimFile { disk: self.clone(), path, inode, writable: mode != OpenMode::Read };
             Ok(Box::new(file) as Box<dyn DiskFile>)
         })
     }
@@ -356,7 +394,12 @@ impl Disk for SimDisk {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| state.tree.create_dirs(path))
+        self.call(|state| {
+            if state.tree.find(path).is_err() {
+                state.check_space(path)?;
+            }
+            state.tree.create_dirs(path)
+        })
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
@@ -365,7 +408,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.sync(|tree, fate| match fate {
+        self.sync(dir, |tree, fate| match fate {
             SyncFate::Succeeds => tree.sync_dir(dir),
             SyncFate::Fails => Err(faults::input_output_error()),
         })
@@ -410,91 +453,6 @@ impl Disk for SimDisk {
 
     fn bytes_written(&self) -> u64 {
         self.host.state.lock().bytes_written
-    }
-}
-
-impl SimFile {
-    fn change(&self, act: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
-        if !self.writable {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.disk.call(act)
-    }
-}
-
-impl DiskFile for SimFile {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.call(|state| state.tree.file(self.inode)?.content.read(buf, offset))
-    }
-
-    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.change(|state| state.write(self.inode, buf, offset))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.sync(|tree, fate| {
-            let content = &mut tree.file(self.inode)?.content;
-            match fate {
-                SyncFate::Succeeds => {
-                    content.sync();
-                    Ok(())
-                }
-                SyncFate::Fails => {
-                    content.sync_failed();
-                    Err(faults::input_output_error())
-                }
-            }
-        })
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.disk.call(|state| Ok(state.tree.file(self.inode)?.content.len()))
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|state| {
-            state.make_room(self.inode, len)?;
-            state.tree.file(self.inode)?.content.set_len(len);
-            Ok(())
-        })
-    }
-
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.change(|state| {
-            state.make_room(self.inode, len)?;
-            let content = &mut state.tree.file(self.inode)?.content;
-            content.set_len(len.max(content.len()));
-            Ok(())
-        })
-    }
-
-    fn drop_cache(&self) -> io::Result<()> {
-        self.disk.call(|state| {
-            state.tree.file(self.inode)?.content.drop_cache();
-            Ok(())
-        })
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        let mut state = self.disk.host.state.lock();
-        if state.generation == self.disk.generation
-            && let Ok(file) = state.tree.file(self.inode)
-        {
-            file.handles -= 1;
-        }
-    }
-}
-
-impl DiskLock for SimLock {}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        let mut state = self.disk.host.state.lock();
-        if state.generation == self.disk.generation {
-            state.locks.remove(&self.inode);
-        }
     }
 }
 
