@@ -2,7 +2,7 @@
 
 import sys
 
-from redis.cluster import RedisCluster
+from redis.cluster import LoadBalancingStrategy, RedisCluster
 from redis.exceptions import ResponseError
 
 KEYS = 2_000
@@ -39,7 +39,7 @@ def check(client):
 
     scanned = {key.decode() for key in client.scan_iter(match=f"py:{client.tag}:*", count=100)}
     assert scanned == set(keys), f"SCAN found {len(scanned)} of {len(keys)} keys"
-    assert client.dbsize() >= KEYS
+    assert client.dbsize(target_nodes=RedisCluster.PRIMARIES) >= KEYS
     tagged = {f"{{tag}}{client.tag}{number}": str(number) for number in range(10)}
     assert client.mset(tagged), "keys of one slot"
     assert client.mget(list(tagged)) == [value.encode() for value in tagged.values()]
@@ -57,7 +57,8 @@ def main():
         check(client)
         client.close()
         print(f"redis-py over RESP{protocol}: ok")
-    replicas = RedisCluster(host="127.0.0.1", port=port, read_from_replicas=True)
+    strategy = LoadBalancingStrategy.ROUND_ROBIN_REPLICAS
+    replicas = RedisCluster(host="127.0.0.1", port=port, load_balancing_strategy=strategy)
     replicas.set("from-replica", "x")
     # A follower may be a moment behind; it must answer, and never with another value.
     values = {replicas.get("from-replica") for _ in range(20)}
