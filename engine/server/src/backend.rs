@@ -221,8 +221,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Makes `writes` durable on a quorum, one result each.
     ///
     /// Writes of one call that name the same key take effect in the order given. Between two calls in flight
-    /// at the same time there is no order. Plain puts and deletes of one call whose keys belong to one group are
-    /// one entry of its log, as far as they fit into one.
+    /// at the same time there is no order. Writes of one call whose keys belong to one group
+    /// travel in as few entries of its log as they fit into; only what shares an entry is atomic.
     fn write(&self, writes: Vec<Write>, access: Access) -> BoxFuture<'_, Vec<Result<Written, BackendError>>>;
 
     /// How many keys there are: in the groups this node leads with [`Routing::Cluster`], in all groups with
@@ -291,7 +291,7 @@ pub enum BackendError {
         reason: String,
     },
     /// Another node leads the key's group; only with [`Routing::Cluster`]. Nothing was written.
-    #[error("{slot} {to}")]
+    #[error("{slot} {}:{}", to.ip(), to.port())]
     Moved {
         /// The key's slot.
         slot: u16,
@@ -371,5 +371,8 @@ mod tests {
         assert_eq!(format!("{} {busy}", busy.redis_code()), "BUSY over budget, retry after 12 ms");
         let moved = BackendError::Moved { slot: 7, to: "127.0.0.1:6380".parse().unwrap() };
         assert_eq!(format!("{} {moved}", moved.redis_code()), "MOVED 7 127.0.0.1:6380");
+        // Clients take what stands before the last colon as the address.
+        let moved = BackendError::Moved { slot: 7, to: "[fd00::1]:6380".parse().unwrap() };
+        assert_eq!(moved.to_string(), "7 fd00::1:6380");
     }
 }

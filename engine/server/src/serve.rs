@@ -166,12 +166,18 @@ async fn stop_within_limit(
         let stopped = running.stop().await;
         if let Some(mut frontends) = frontends {
             frontends.stop_admin.cancel();
-            while frontends.admin.join_next().await.is_some() {}
+            let finished = async { while frontends.admin.join_next().await.is_some() {} };
+            // Somebody's unfinished request must not turn a clean stop into a failed one.
+            let _late = tokio::time::timeout(ADMIN_DRAIN_MAX, finished).await;
+            frontends.admin.shutdown().await;
         }
         stopped
     };
     tokio::time::timeout(STOP_MAX, stop).await.map_err(|_| STOP_TIMEOUT)?
 }
+
+/// For the admin requests that are under way when all else has stopped.
+const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Ends [`STOP_MAX`] after `stop`: for a start that is not done by then.
 async fn stop_is_late(stop: &CancellationToken) {

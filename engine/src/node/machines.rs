@@ -59,8 +59,8 @@ impl StateMachineFactory for KvMachines {
     }
 
     fn frees_space(&self, body: &Bytes) -> bool {
-        let is_delete = |op: &Op| matches!(op, Op::Delete(_));
-        KvCommand::decode(body).is_ok_and(|command| command.ops.iter().all(is_delete))
+        let is_removal = |op: &Op| matches!(op, Op::Delete(_) | Op::Take(_));
+        KvCommand::decode(body).is_ok_and(|command| command.ops.iter().all(is_removal))
     }
 
     /// Sums up the digest: a snapshot of a store that lost records without an error must not be installed.

@@ -147,6 +147,11 @@ impl Node {
         self.core.config.node
     }
 
+    /// How long an operation without a timeout of its own may take: [`Config::deadline`].
+    pub fn deadline(&self) -> Duration {
+        self.core.config.deadline
+    }
+
     /// A group, for what goes by group instead of by key. It need not have a replica here.
     pub fn group(&self, id: GroupId) -> Group {
         Group { core: Arc::clone(&self.core), id }

@@ -279,7 +279,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "resp.max_buffered",
         Bounds::Bytes(mib(1), mib(1 << 20)),
-        "Requests and replies that all connections hold together, beyond the first 64 KiB of each; the connection \
+        "Requests and replies that all connections hold together, beyond the first 16 KiB of each; the connection \
          that goes over it is closed.",
         |s| Slot::Bytes(&mut s.resp.max_buffered),
     ),

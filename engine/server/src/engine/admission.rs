@@ -85,7 +85,7 @@ impl<'a> Admission<'a> {
 
     /// Holds the request until its group has a leader.
     async fn hold(&mut self, key: &[u8]) -> Result<ReadLevel, BackendError> {
-        let patience = self.node.election_timeout_max() * HELD_ELECTIONS;
+        let patience = (self.node.election_timeout_max() * HELD_ELECTIONS).min(self.node.deadline());
         let until = *self.until.get_or_insert_with(|| Instant::now() + patience);
         let left = until.saturating_duration_since(Instant::now());
         let place = self.node.await_leader(key, left).await;

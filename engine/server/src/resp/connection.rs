@@ -281,7 +281,9 @@ impl<'a> Connection<'a> {
     /// Counts what this connection holds. Over the budget, everything not begun is dropped: that makes room, and
     /// the client learns of it after the replies that are still due.
     fn account(&mut self) {
-        let held_bytes = self.splitter.buffered_bytes() + self.pipeline.bytes() + self.out.len();
+        let waiting_bytes = self.held.as_ref().map_or(0, |request| request.bytes);
+        let held_bytes =
+            self.splitter.buffered_bytes() + waiting_bytes + self.pipeline.bytes() + self.out.len();
         if let Err(error) = self.charge.set(held_bytes)
             && self.input != Input::Refused
         {

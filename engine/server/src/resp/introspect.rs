@@ -97,8 +97,14 @@ fn own_sections(frontend: &Frontend) -> Vec<InfoSection> {
     ]
 }
 
+/// Patterns of one `CONFIG GET`: they are matched on the connection's task.
+const PATTERNS_MAX: usize = 64;
+
 /// `CONFIG GET pattern ...`: the few settings tools look at. Nothing can be set.
 fn config(patterns: &[Bytes], frontend: &Frontend) -> Result<Reply, Reply> {
+    if patterns.len() > PATTERNS_MAX {
+        return Err(reply::error(&format!("ERR at most {PATTERNS_MAX} patterns in one request")));
+    }
     let patterns = patterns.iter().map(|pattern| Glob::ignoring_case(pattern)).collect::<Result<Vec<_>, _>>();
     let patterns = patterns.map_err(|error| reply::error(&format!("ERR {error}")))?;
     let is_wanted = |name: &str| patterns.iter().any(|pattern| pattern.matches(name.as_bytes()));

@@ -62,8 +62,8 @@ impl RespServer {
     /// Binds `address`; port 0 takes any free port. Raises the process's limit on open files as far as it may.
     ///
     /// # Errors
-    /// [`ListenError::NotLoopback`] for an address other machines can reach: the frontend has no
-    /// authentication. [`ListenError::Bind`] when the system refuses.
+    /// [`ListenError::NotLoopback`] for an address other machines can reach, without a
+    /// password and the consent to plaintext. [`ListenError::Bind`] when the system refuses.
     pub async fn bind(
         address: SocketAddr,
         backend: Arc<dyn Backend>,

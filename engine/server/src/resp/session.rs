@@ -5,6 +5,7 @@
 
 mod handshake;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -140,7 +141,7 @@ impl<'a> Session<'a> {
                 }
             }
             [option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
-                let ids = ids.iter().map(|id| arguments::integer(id)).collect::<Result<Vec<_>, _>>();
+                let ids = ids.iter().map(|id| arguments::integer(id)).collect::<Result<BTreeSet<_>, _>>();
                 let ids = ids.map_err(|_| reply::error("ERR Invalid client ID"))?;
                 clients.list(|id| i64::try_from(id).is_ok_and(|id| ids.contains(&id)))
             }

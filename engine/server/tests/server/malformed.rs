@@ -47,3 +47,27 @@ async fn requests_before_a_malformed_one_are_answered_first() {
     let expected = "+OK\r\n$1\r\n1\r\n-ERR Protocol error: invalid bulk length\r\n";
     assert_eq!(refusal(&server, &stream).await, expected);
 }
+
+#[tokio::test]
+async fn a_browser_that_was_made_to_post_here_runs_no_command() {
+    let server = TestServer::in_memory().await;
+    let posts = ["POST / HTTP/1.1\r\nHost: x\r\n\r\nSET planted 1\r\n", "host: x\r\nSET planted 1\r\n"];
+    for post in posts {
+        assert_eq!(refusal(&server, post.as_bytes()).await, "-ERR this is not an HTTP server\r\n");
+    }
+    server.client().await.check(&["EXISTS", "planted"], ":0\r\n").await;
+}
+
+#[tokio::test]
+async fn short_requests_with_long_answers_are_refused() {
+    let server = TestServer::in_memory().await;
+    let mut client = server.client().await;
+    for (command, subcommand, word, error) in [
+        ("COMMAND", "INFO", "client", "-ERR at most 256 names in one request\r\n"),
+        ("COMMAND", "DOCS", "client", "-ERR at most 256 names in one request\r\n"),
+        ("CONFIG", "GET", "*", "-ERR at most 64 patterns in one request\r\n"),
+    ] {
+        let many: Vec<&str> = [command, subcommand].into_iter().chain([word; 300]).collect();
+        client.check(&many, error).await;
+    }
+}

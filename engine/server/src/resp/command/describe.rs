@@ -6,10 +6,16 @@ use super::{Spec, TABLE, find};
 use crate::resp::glob::Glob;
 use crate::resp::reply::{self, Reply};
 
+/// Names that one request may ask about: a short name has a long answer.
+const NAMES_MAX: usize = 256;
+
 /// `COMMAND` and `COMMAND INFO [name ...]`: all commands, or those named, null for what is none.
 pub(in crate::resp) fn info(names: &[Bytes]) -> Reply {
     if names.is_empty() {
         return Reply::Array(TABLE.iter().map(info_of).collect());
+    }
+    if names.len() > NAMES_MAX {
+        return too_many_names();
     }
     Reply::Array(names.iter().map(|name| find(name).map_or(Reply::Null, info_of)).collect())
 }
@@ -24,7 +30,14 @@ pub(in crate::resp) fn docs(names: &[Bytes]) -> Reply {
     if names.is_empty() {
         return Reply::Map(TABLE.iter().map(docs).collect());
     }
+    if names.len() > NAMES_MAX {
+        return too_many_names();
+    }
     Reply::Map(names.iter().filter_map(|name| find(name)).map(docs).collect())
+}
+
+fn too_many_names() -> Reply {
+    reply::error(&format!("ERR at most {NAMES_MAX} names in one request"))
 }
 
 /// `COMMAND LIST [FILTERBY PATTERN pattern]`.
