@@ -80,36 +80,13 @@ impl Kv {
     ) -> Vec<Result<Option<Bytes>>> {
         self.fan_out(keys.iter(), |places| async move {
             let wanted: Vec<Bytes> = places.iter().map(|&at| keys[at].clone()).collect();
-            self.get_group(&wanted, level, timeout).await
+            let target = Target::Keys(wanted.clone().into());
+            match self.call(target, Call::Get { level, keys: wanted }, timeout).await? {
+                Reply::Values(values) => Ok(values),
+                _ => Err(unexpected_reply()),
+            }
         })
         .await
-    }
-
-    /// The values of keys of one group. What does not fit into one answer is asked for in halves, so that only a key
-    /// that does not even fit alone fails: a value always does.
-    async fn get_group(
-        &self,
-        keys: &[Bytes],
-        level: ReadLevel,
-        timeout: Duration,
-    ) -> Result<Vec<Option<Bytes>>> {
-        let deadline = self.clock.monotonic().saturating_add(timeout);
-        let mut values = Vec::with_capacity(keys.len());
-        let mut parts = vec![keys];
-        while let Some(part) = parts.pop() {
-            let left = deadline.saturating_sub(self.clock.monotonic());
-            let call = Call::Get { level, keys: part.to_vec() };
-            match self.call(Target::Keys(part.into()), call, left).await {
-                Ok(Reply::Values(found)) => values.extend(found),
-                Ok(_) => return Err(unexpected_reply()),
-                Err(error) if is_too_large(&error) && part.len() > 1 => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(values)
     }
 
     pub(crate) async fn write(&self, batch: WriteBatch, timeout: Duration) -> Result<Written> {
@@ -256,10 +233,6 @@ fn successor(key: &[u8]) -> Bytes {
     next.extend_from_slice(key);
     next.push(0);
     next.into()
-}
-
-fn is_too_large(error: &quorate_shard::Error) -> bool {
-    matches!(error, quorate_shard::Error::Invalid(quorate_storage::Error::TooLarge { .. }))
 }
 
 fn unexpected_reply() -> Error {

@@ -196,6 +196,9 @@ impl Node {
     }
 
     /// Like [`Node::get_many`], with a result for each key: one group's failure is that of its own keys only.
+    ///
+    /// Values of one group together have at most 12 MiB, a single one may be longer; more are refused as too large,
+    /// so that no call holds more than that for a group. Ask for fewer keys then.
     pub async fn get_each(&self, keys: &[Bytes], level: ReadLevel) -> Vec<Result<Option<Bytes>>> {
         if let Err(stopped) = self.core.check_running() {
             return keys.iter().map(|_| Err(stopped.clone())).collect();

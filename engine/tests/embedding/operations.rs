@@ -170,19 +170,3 @@ async fn concurrent_adds_sum_exactly_and_long_values_travel() {
     }
     cluster.shutdown().await;
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_do_not_fit_into_one_answer_are_read_all_the_same() {
-    let (_dir, node) = open().await;
-    // All of one group; together three times what one answer may hold.
-    let keys: Vec<Bytes> = (0..5).map(|number| bytes(&format!("long-{number}"))).collect();
-    for (key, fill) in keys.iter().zip(0u8..) {
-        node.put(key.clone(), vec![fill; LONGEST]).await.unwrap();
-    }
-    let values = node.get_many(&keys, READ).await.unwrap();
-    for (value, fill) in values.iter().zip(0u8..) {
-        let value = value.as_ref().unwrap();
-        assert!(value.len() == LONGEST && value.iter().all(|&byte| byte == fill), "value {fill} is another");
-    }
-    node.shutdown().await.unwrap();
-}
