@@ -42,7 +42,7 @@ const LARGE_VALUE_BYTES: usize = 64 << 10;
 /// other is not added up.
 const PEAK_GROWTH_MAX_MIB: u64 = 256;
 /// What it may keep of that when all hostile clients are gone.
-const KEPT_GROWTH_MAX_MIB: u64 = 128;
+const KEPT_GROWTH_MAX_MIB: u64 = 64;
 
 const SECTIONS: &str = "[memory]\nmemtable = \"1MiB\"\ncache = \"1MiB\"\n[resp]\nrequest_arrival = \"1s\"\nwrite_stall = \"1s\"\nmax_buffered = \"64MiB\"\n";
 
