@@ -37,16 +37,17 @@ impl EngineBackend {
         Self { node, exporter, topology: Arc::default() }
     }
 
+    async fn value(&self, key: &Bytes, access: Access) -> Result<Option<Bytes>, BackendError> {
+        let level = Admission::new(&self.node, access).admit(key).await?;
+        self.node.get(key.clone(), level).await.map_err(errors::of_read)
+    }
+
     /// The values of `keys`, each from where `access` says.
     async fn values(&self, keys: &[Bytes], access: Access) -> Vec<Result<Option<Bytes>, BackendError>> {
-        let mut admission = Admission::new(&self.node, access);
         if let [key] = keys {
-            let value = match admission.admit(key).await {
-                Ok(level) => self.node.get(key.clone(), level).await.map_err(errors::of_read),
-                Err(refused) => Err(refused),
-            };
-            return vec![value];
+            return vec![self.value(key, access).await];
         }
+        let mut admission = Admission::new(&self.node, access);
         if admission.serves_all(keys.iter()) {
             let values = self.node.get_each(keys, ReadLevel::Linearizable).await;
             return values.into_iter().map(|value| value.map_err(errors::of_read)).collect();
@@ -77,6 +78,11 @@ impl EngineBackend {
     }
 }
 
+/// Whether a group refused because the values asked of it are more than one answer takes: each alone is not.
+fn is_too_much(value: &Result<Option<Bytes>, BackendError>) -> bool {
+    matches!(value, Err(BackendError::TooLarge { .. }))
+}
+
 impl Backend for EngineBackend {
     fn read(
         &self,
@@ -95,9 +101,18 @@ impl Backend for EngineBackend {
                 Ok(value)
             };
             let mut values = self.values(&keys, access).await;
-            for value in &mut values {
+            let mut is_full = false;
+            for (key, value) in keys.iter().zip(&mut values) {
+                if is_too_much(value) {
+                    *value = if is_full {
+                        Err(BackendError::ReplyTooLarge { bytes_max: value_bytes_max })
+                    } else {
+                        self.value(key, access).await
+                    };
+                }
                 if let Ok(found) = value {
                     *value = fits(found.take());
+                    is_full |= value.is_err();
                 }
             }
             values
@@ -111,8 +126,14 @@ impl Backend for EngineBackend {
     ) -> BoxFuture<'_, Vec<Result<Option<usize>, BackendError>>> {
         Box::pin(async move {
             let values = self.values(&keys, access).await;
-            let length = |value: Option<Bytes>| value.map(|value| value.len());
-            values.into_iter().map(|value| value.map(length)).collect()
+            let mut lengths = Vec::with_capacity(values.len());
+            for (key, mut value) in keys.iter().zip(values) {
+                if is_too_much(&value) {
+                    value = self.value(key, access).await;
+                }
+                lengths.push(value.map(|value| value.map(|value| value.len())));
+            }
+            lengths
         })
     }
 

@@ -1,6 +1,7 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
 mod cluster_client;
+mod hostile;
 mod kill_nine;
 mod nodes;
 mod stopping;

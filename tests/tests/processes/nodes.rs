@@ -90,3 +90,30 @@ fn a_node_waits_for_the_others_and_stops_while_it_waits() {
         assert!(ready.starts_with(&format!("ready node={} groups=8 in=", node.spec().id)), "{ready}");
     }
 }
+
+/// What a group puts into one answer is bounded; what one client asks of it at a time is not known to the client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_travel_together_get_what_each_would_get_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = ClusterSettings { nodes: 1, groups: 2, replication: 1, ..ClusterSettings::default() };
+    let specs = NodeSpec::cluster(directory.path(), &settings);
+    let node = Node::start(&specs[0]);
+    let client = redis::Client::open(format!("redis://{}/", specs[0].resp)).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    let keys = ["{one}a", "{one}b", "{one}c"];
+    let values = [b'a', b'b', b'c'].map(|byte| vec![byte; 7 << 20]);
+    for (key, value) in keys.iter().zip(&values) {
+        connection.set::<_, _, ()>(key, value).await.unwrap();
+    }
+    let mut pipeline = redis::pipe();
+    for key in &keys {
+        pipeline.get(key);
+    }
+    let answers: Vec<Vec<u8>> = pipeline.query_async(&mut connection).await.expect("values");
+    assert!(answers == values, "GETs in a pipeline");
+    let answers: Vec<Vec<u8>> = connection.mget(&keys).await.expect("values");
+    assert!(answers == values, "MGET");
+    assert_eq!(connection.exists::<_, u32>(&keys).await.expect("a count"), 3);
+    assert!(node.terminate().success());
+}

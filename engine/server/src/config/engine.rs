@@ -48,6 +48,7 @@ impl NodeSettings {
             connections_max: size(self.resp.max_connections),
             request_bytes_max: size(self.resp.max_request.0),
             buffered_bytes_max: size(self.resp.max_buffered.0),
+            request_arrival_max: self.resp.request_arrival.0,
             write_stall_max: self.resp.write_stall.0,
             ..Limits::default()
         };

@@ -284,6 +284,12 @@ pub(crate) const KEYS: &[Key] = &[
         |s| Slot::Bytes(&mut s.resp.max_buffered),
     ),
     Key::new(
+        "resp.request_arrival",
+        Bounds::Time(millis(100), millis(3_600_000)),
+        "A request that has begun to arrive is complete after this long, or its connection is closed.",
+        |s| Slot::Time(&mut s.resp.request_arrival),
+    ),
+    Key::new(
         "resp.write_stall",
         Bounds::Time(millis(100), millis(3_600_000)),
         "A client that takes no byte of a waiting reply for this long is disconnected.",

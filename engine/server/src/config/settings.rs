@@ -153,6 +153,8 @@ pub struct Resp {
     pub max_request: ByteSize,
     /// Bytes buffered for all connections.
     pub max_buffered: ByteSize,
+    /// How long a request may take to arrive.
+    pub request_arrival: TimeSpan,
     /// How long a client may leave a reply waiting.
     pub write_stall: TimeSpan,
 }
@@ -224,6 +226,7 @@ impl Default for NodeSettings {
                 max_connections: limits.connections_max as u64,
                 max_request: ByteSize(limits.request_bytes_max as u64),
                 max_buffered: ByteSize(limits.buffered_bytes_max as u64),
+                request_arrival: TimeSpan(limits.request_arrival_max),
                 write_stall: TimeSpan(limits.write_stall_max),
             },
             admin: Admin::default(),

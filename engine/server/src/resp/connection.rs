@@ -44,8 +44,6 @@ pub(super) enum ConnectionError {
     Io(#[from] io::Error),
     #[error("the client took no reply for {} s", .0.as_secs())]
     Stalled(Duration),
-    #[error("a request has not arrived as a whole within {} s", .0.as_secs())]
-    Unfinished(Duration),
 }
 
 /// What more may come from the client.
@@ -157,7 +155,7 @@ impl<'a> Connection<'a> {
                     return Err(ConnectionError::Stalled(limits.write_stall_max));
                 }
                 () = passed(self.begun_since, limits.request_arrival_max) => {
-                    return Err(ConnectionError::Unfinished(limits.request_arrival_max));
+                    self.refuse(&unfinished(limits.request_arrival_max));
                 }
             }
         }
@@ -287,13 +285,18 @@ impl<'a> Connection<'a> {
         if let Err(error) = self.charge.set(held_bytes)
             && self.input != Input::Refused
         {
-            self.refuse_input();
-            self.splitter = Splitter::new(self.frontend.limits);
-            // Given back now: the connection may linger for a while.
-            let _ = self.charge.set(self.pipeline.bytes() + self.out.len());
-            let told = self.pipeline.admit(self.last_words(reply::error(&error.to_string())));
-            assert!(told.is_ok(), "a reply without keys waits for nothing");
+            self.refuse(&error.to_string());
         }
+    }
+
+    /// Drops everything not begun, and tells the client why after the replies that are still due.
+    fn refuse(&mut self, why: &str) {
+        self.refuse_input();
+        self.splitter = Splitter::new(self.frontend.limits);
+        // Given back now: the connection may linger for a while.
+        let _ = self.charge.set(self.pipeline.bytes() + self.out.len());
+        let told = self.pipeline.admit(self.last_words(reply::error(why)));
+        assert!(told.is_ok(), "a reply without keys waits for nothing");
     }
 
     /// Whether another round would get further without waiting for anything.
@@ -344,6 +347,11 @@ async fn passed(since: Option<Instant>, max: Duration) {
         Some(since) => tokio::time::sleep_until(since + max).await,
         None => std::future::pending().await,
     }
+}
+
+/// What a client is told whose request does not get on.
+fn unfinished(max: Duration) -> String {
+    format!("ERR a request has not arrived as a whole within {max:?}")
 }
 
 /// Reads and forgets what the client still sends.

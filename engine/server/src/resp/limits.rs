@@ -33,8 +33,8 @@ pub struct Limits {
     /// Bytes of requests and replies that all connections of a listener hold together, beyond the first 16 KiB
     /// of each. The connection that goes over it is told so and closed.
     pub buffered_bytes_max: usize,
-    /// A request that has begun to arrive is complete after this long, or the client is disconnected. It does not count
-    /// while nothing is read from the client because of another limit.
+    /// A request that has begun to arrive is complete after this long, or the client is told so and disconnected. It
+    /// does not count while nothing is read from the client because of another limit.
     pub request_arrival_max: Duration,
     /// A client that takes no byte of a waiting reply for this long is disconnected.
     pub write_stall_max: Duration,
