@@ -1,6 +1,7 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
 mod cluster;
+mod crash_points;
 mod failures;
 mod machine;
 mod node;

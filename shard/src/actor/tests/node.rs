@@ -37,7 +37,7 @@ use crate::repair::{Repair, Repaired};
 
 pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
-const UID: GroupUid = GroupUid([9; 16]);
+pub(super) const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
 pub(super) const DIR: &str = "/data/groups/7";
 
@@ -142,8 +142,8 @@ pub(super) enum Pools {
     Threads,
 }
 
-/// One replica and everything of it that survives a restart.
-#[derive(Debug)]
+/// One replica and everything of it that survives a restart. Clones share it all, and start alike.
+#[derive(Clone, Debug)]
 pub(super) struct TestNode {
     pub(super) id: u64,
     pub(super) handle: GroupHandle,

@@ -1,0 +1,307 @@
+//! Entries of 64 operations, and the power that goes in every call of the disk while they are written, published
+//! and rolled over.
+//!
+//! The log, the snapshots and the in-memory store are all on the simulated disk, so every one of their calls is a
+//! point. The files of lsm-tree and sled do not pass the `Disk` seam and cannot be cut so: what a power cut does to
+//! them is shown on a real kernel by `tests/power_cut.sh`.
+
+mod model;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_storage::disk::{CrashMode, Disk, SimDisk};
+use quorate_storage::kv::{Condition, KvCommand, KvStateMachine, MemoryEngine, MemoryLoss, Op, ScanRange};
+use quorate_storage::log::LogConfig;
+use quorate_storage::snapshot::SnapshotSink;
+use quorate_storage::state::{AppliedIndexReader, StateDigest, StateMachine};
+use quorate_storage::{Index, RangeEpoch, Result};
+use quorate_telemetry::{GroupStats, SeededRng};
+use tokio::task::JoinSet;
+
+use self::model::{Model, Records};
+use super::node::{DEADLINE, DIR, TestNode, UID, cluster, config};
+use crate::actor::{GroupConfig, ReadLevel, StateContext, StateMachineFactory, StopMode};
+
+/// Entries of a run.
+const ENTRIES: usize = 24;
+/// Entries that are proposed together: an apply call has several.
+const WAVE: usize = 3;
+/// A snapshot is published while the wave that begins with such an entry is written.
+const PUBLISHES_AT: [usize; 3] = [6, 12, 18];
+/// Time for what goes on behind the last answer: read-back, compaction, the proof of the tail. Simulated.
+const SETTLES: Duration = Duration::from_secs(3);
+/// Leaves some room in a log file of 256 KiB.
+const FILLER_BYTES: usize = 200 << 10;
+/// Decides what survives of what was not synced.
+const SEED: u64 = 64;
+
+/// Models of a crash: all that was not synced is lost, all is kept, a random part is, in small and in large pieces.
+const MODES: usize = 4;
+
+fn modes(point: u64) -> [CrashMode; MODES] {
+    let pieces = |piece_bytes| CrashMode::KeepPieces { seed: SEED + point, piece_bytes };
+    [CrashMode::LoseUnsynced, CrashMode::KeepAll, pieces(512), pieces(4_096)]
+}
+
+/// Makes the key-value machine on the in-memory store.
+#[derive(Debug)]
+struct Machines {
+    disk: SimDisk,
+    loss: MemoryLoss,
+}
+
+impl Machines {
+    fn machine(&self, dir: &Path) -> KvStateMachine {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let engine = MemoryEngine::new(disk.clone(), Arc::new(SeededRng::new(1)), Some(self.loss));
+        KvStateMachine::open(Arc::new(engine), disk, dir, UID)
+    }
+}
+
+impl StateMachineFactory for Machines {
+    fn open(&self, context: &StateContext) -> Result<Box<dyn StateMachine>> {
+        Ok(Box::new(self.machine(&context.dir)))
+    }
+
+    fn check(&self, body: &Bytes) -> Result<()> {
+        KvCommand::decode(body).map(drop)
+    }
+}
+
+/// What a run that nothing disturbs does.
+struct Reference {
+    model: Model,
+    /// Of each entry.
+    indexes: Vec<Index>,
+    calls: u64,
+    digest: StateDigest,
+}
+
+/// How far a run came.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Of the entries that were acknowledged, in order.
+    indexes: Vec<Index>,
+    proposed: usize,
+    published: usize,
+    /// Files that the log was ever seen to have.
+    segments: BTreeSet<PathBuf>,
+}
+
+impl Progress {
+    fn acknowledged(&self) -> usize {
+        self.indexes.len()
+    }
+}
+
+/// Small files: a run goes through several.
+fn small_logs() -> GroupConfig {
+    let mut config = config();
+    config.log = LogConfig { segment_bytes: 32 << 10, first_segment_bytes: 16 << 10, zero_ahead_bytes: 0 };
+    config.snapshots.trailing_entries = 2;
+    config.snapshots.trailing_bytes = 16 << 10;
+    config.snapshots.kept = 2;
+    config
+}
+
+/// A group of one voter, stopped, whose state is empty, and whose first log file, which no configuration makes small,
+/// is almost full. Every run begins with a copy.
+async fn newborn(loss: MemoryLoss) -> TestNode {
+    let (_network, mut nodes) = cluster(1, &small_logs()).await;
+    let mut node = nodes.remove(0);
+    node.serves().await;
+    node.kill().await;
+    let disk = node.disk.reopen();
+    assert!(start(&mut node, disk, loss).await);
+    let refused = KvCommand {
+        conditions: vec![Condition::Present(Bytes::from("never"))],
+        ops: vec![Op::Put(Bytes::from("never"), vec![0; FILLER_BYTES].into())],
+    };
+    node.handle.propose(refused.encode().unwrap(), RangeEpoch(1), DEADLINE).await.unwrap();
+    node.kill().await;
+    node
+}
+
+/// A copy of `newborn` on a disk of its own, and what it wrote. With a `point` the power goes in that call.
+async fn run(
+    newborn: &TestNode,
+    model: &Model,
+    loss: MemoryLoss,
+    point: Option<u64>,
+) -> (TestNode, Progress) {
+    let mut node = newborn.clone();
+    node.stats = Arc::<GroupStats>::default();
+    let disk = newborn.disk.fork();
+    if let Some(point) = point {
+        disk.cut_power_at_call(point);
+    }
+    let serves = start(&mut node, disk, loss).await;
+    assert!(serves || !node.disk.is_powered(), "it does not start");
+    let progress = if serves { write(&node, model, 0).await } else { Progress::default() };
+    (node, progress)
+}
+
+/// Starts `node` on `disk`; whether it came to serve.
+async fn start(node: &mut TestNode, disk: SimDisk, loss: MemoryLoss) -> bool {
+    node.machines = Arc::new(Machines { disk: disk.clone(), loss });
+    node.disk = disk;
+    let Ok(handle) = node.try_restart().await else { return false };
+    node.handle = handle;
+    tokio::time::timeout(DEADLINE, node.serves()).await.is_ok()
+}
+
+/// Writes the entries from `from` on until one fails.
+async fn write(node: &TestNode, model: &Model, from: usize) -> Progress {
+    let mut progress = Progress { proposed: from, ..Progress::default() };
+    while progress.proposed < ENTRIES {
+        let first = progress.proposed;
+        let wave = first..(first / WAVE * WAVE + WAVE).min(ENTRIES);
+        progress.proposed = wave.end;
+        let publish = PUBLISHES_AT.contains(&first).then(|| {
+            let handle = node.handle.clone();
+            tokio::spawn(async move { handle.publish_snapshot(DEADLINE).await })
+        });
+        let mut proposals = JoinSet::new();
+        for entry in wave.clone() {
+            let (handle, command) = (node.handle.clone(), model.commands[entry].clone());
+            proposals
+                .spawn(async move { (entry, handle.propose(command, RangeEpoch(1), DEADLINE).await.ok()) });
+        }
+        let mut answers = proposals.join_all().await;
+        answers.sort_by_key(|(entry, _)| *entry);
+        if let Some(publish) = publish {
+            progress.published += usize::from(publish.await.unwrap().is_ok());
+        }
+        let taken = answers.iter().take_while(|(_, applied)| applied.is_some()).count();
+        let answered = answers.iter().filter_map(|(_, applied)| applied.as_ref());
+        progress.indexes.extend(answered.map(|applied| applied.id.index));
+        assert_eq!(
+            progress.acknowledged() + from,
+            first + taken,
+            "an entry was acknowledged before its elders"
+        );
+        let files = node.disk.files().into_iter().map(|(path, _)| path);
+        progress.segments.extend(files.filter(|path| path.starts_with(Path::new(DIR).join("wal"))));
+        if taken < wave.len() {
+            break;
+        }
+    }
+    tokio::time::sleep(SETTLES).await;
+    progress
+}
+
+/// The records and the digest that a store holds as it is found, and the entry up to which it says so.
+fn found_in_store(disk: &SimDisk, loss: MemoryLoss) -> (Index, Records, StateDigest) {
+    struct Sink(Records);
+    impl SnapshotSink for Sink {
+        fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+            self.0.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            Ok(())
+        }
+    }
+    let machine = Machines { disk: disk.fork(), loss }.machine(&Path::new(DIR).join("state"));
+    assert!(machine.failure().is_none(), "{:?}", machine.failure());
+    let Some(record) = machine.applied_record().unwrap() else {
+        return (Index(0), Records::new(), StateDigest::EMPTY);
+    };
+    let mut sink = Sink(Records::new());
+    machine.view().unwrap().write_to(&mut sink).unwrap();
+    (record.applied.index, sink.0, record.digest)
+}
+
+/// What the group answers with.
+async fn read_all(node: &TestNode) -> Records {
+    let all = ScanRange { start: b"", end: None, reverse: false };
+    let read = node.handle.read_with(ReadLevel::Linearizable, DEADLINE, move |state| {
+        state.as_kv().unwrap().scan(all, usize::MAX, usize::MAX).unwrap()
+    });
+    read.await.unwrap().into_iter().collect()
+}
+
+/// Stops `node` cleanly; the digest that it leaves, which is that of every entry.
+async fn finish(node: &TestNode, model: &Model, loss: MemoryLoss) -> StateDigest {
+    node.handle.stop(StopMode::Graceful { deadline: DEADLINE }).await;
+    let (_, records, digest) = found_in_store(&node.disk, loss);
+    assert!((&records, &digest) == (&model.after(ENTRIES).0, &model.after(ENTRIES).1), "the final state");
+    digest
+}
+
+async fn record(newborn: &TestNode, loss: MemoryLoss) -> Reference {
+    let model = Model::new(ENTRIES);
+    let (node, progress) = run(newborn, &model, loss, None).await;
+    let calls = node.disk.calls();
+    assert_eq!(progress.acknowledged(), ENTRIES);
+    assert!(progress.indexes.is_sorted(), "{:?}", progress.indexes);
+    assert_eq!(progress.published, PUBLISHES_AT.len());
+    assert!(progress.segments.len() >= 3, "the log was rolled over: {:?}", progress.segments);
+    assert!(node.handle.status().first > progress.indexes[0], "the log was compacted");
+    assert!(node.handle.stats().apply.batches.get() < ENTRIES as u64, "no apply call had several entries");
+    let digest = finish(&node, &model, loss).await;
+    Reference { model, indexes: progress.indexes, calls, digest }
+}
+
+/// Cuts the power in call `point` of a run, its start included, starts again and writes the rest.
+async fn crash(newborn: &TestNode, reference: &Reference, loss: MemoryLoss, (point, mode): (u64, CrashMode)) {
+    let (mut node, progress) = run(newborn, &reference.model, loss, Some(point)).await;
+    assert!(!node.disk.is_powered(), "a run has its calls in another order");
+    assert_eq!(
+        progress.indexes,
+        reference.indexes[..progress.acknowledged()],
+        "a run has its entries elsewhere"
+    );
+    let disk = node.disk.crash(mode);
+    node.kill().await;
+
+    let (index, records, digest) = found_in_store(&disk, loss);
+    let entries = reference.indexes.iter().filter(|entry| **entry <= index).count();
+    let wanted = reference.model.after(entries);
+    assert!(records == wanted.0, "the store is not the first {entries} entries, as its marker {index} says");
+    assert_eq!(digest, wanted.1, "the digest of the first {entries} entries");
+
+    assert!(start(&mut node, disk, loss).await, "it starts again");
+    let recovered = reference.model.entries_of(&read_all(&node).await);
+    let recovered = recovered.expect("every entry is there wholly or not at all");
+    let possible = progress.acknowledged().max(entries)..=progress.proposed;
+    assert!(possible.contains(&recovered), "{recovered} entries are there, possible are {possible:?}");
+
+    let rest = write(&node, &reference.model, recovered).await;
+    assert_eq!(rest.acknowledged(), ENTRIES - recovered);
+    assert_eq!(finish(&node, &reference.model, loss).await, reference.digest);
+}
+
+/// A world of its own, so that nothing of one run is seen in another.
+fn simulate<T>(run: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap().block_on(run)
+}
+
+/// Tries every call in every model; returns the calls and the points tried.
+fn enumerate(loss: MemoryLoss) -> (u64, u64) {
+    let newborn = simulate(newborn(loss));
+    let reference = simulate(record(&newborn, loss));
+    let mut tried = 0;
+    for point in 1..=reference.calls {
+        for mode in modes(point) {
+            let run = || simulate(crash(&newborn, &reference, loss, (point, mode)));
+            if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+                eprintln!("power cut in call {point} of {}, {mode:?}, {loss:?}", reference.calls);
+                std::panic::resume_unwind(panic);
+            }
+            tried += 1;
+        }
+    }
+    (reference.calls, tried)
+}
+
+#[test]
+fn entries_of_64_operations_are_whole_or_absent_wherever_the_power_goes() {
+    for loss in [MemoryLoss::Tail, MemoryLoss::All] {
+        let (calls, tried) = enumerate(loss);
+        assert_eq!(tried, calls * MODES as u64, "every call in every model");
+        eprintln!("{loss:?}: {calls} calls, {tried} points, seed {SEED}");
+    }
+}
