@@ -79,11 +79,11 @@ for node in 1 2 3; do
 done
 first=${ports[1]}
 
-# Sum of a field of INFO over all nodes.
+# Sum of a field of INFO over all nodes, which all must have it.
 total() {
     for at in 1 4 7; do
         redis-cli -p "${ports[at]}" info stats
-    done | tr -d '\r' | awk -F: -v name="$1" '$1 == name { sum += $2 } END { print sum + 0 }'
+    done | tr -d '\r' | awk -F: -v name="$1" '$1 == name { sum += $2; found += 1 } END { if (found != 3) exit 1; print sum }'
 }
 
 expect() { # what, expected, actual

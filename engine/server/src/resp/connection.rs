@@ -251,6 +251,9 @@ impl<'a> Connection<'a> {
     fn encode(&mut self) {
         while self.out.len() < self.frontend.limits.reply_buffer_bytes {
             let Some((reply, protocol)) = self.pipeline.next_reply() else { break };
+            if matches!(reply, Reply::Error(_)) {
+                self.frontend.stats.error_replies_total.fetch_add(1, Ordering::Relaxed);
+            }
             encode::encode(&reply, protocol, &mut self.out);
         }
     }

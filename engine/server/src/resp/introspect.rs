@@ -84,6 +84,7 @@ fn own_sections(frontend: &Frontend) -> Vec<InfoSection> {
     let totals = vec![
         ("total_connections_received", stats.connections_total.load(Ordering::Relaxed).to_string()),
         ("total_commands_processed", stats.commands_total.load(Ordering::Relaxed).to_string()),
+        ("total_error_replies", stats.error_replies_total.load(Ordering::Relaxed).to_string()),
         ("rejected_connections", stats.rejected_total.load(Ordering::Relaxed).to_string()),
     ];
     vec![

@@ -35,6 +35,8 @@ pub(super) struct Stats {
     pub(super) connections_total: AtomicU64,
     pub(super) rejected_total: AtomicU64,
     pub(super) commands_total: AtomicU64,
+    /// Replies that were errors, `MOVED` among them.
+    pub(super) error_replies_total: AtomicU64,
 }
 
 /// What all connections of one listener share.
