@@ -107,7 +107,9 @@ async fn requests_that_travel_together_get_what_each_would_get_alone() {
         connection.set::<_, _, ()>(key, value).await.unwrap();
     }
     let mut pipeline = redis::pipe();
-    keys.iter().for_each(|key| _ = pipeline.get(key));
+    for key in keys {
+        pipeline.get(key);
+    }
     let answers: Vec<Vec<u8>> = pipeline.query_async(&mut connection).await.expect("values");
     assert!(answers == values, "GETs in a pipeline");
     let answers: Vec<Vec<u8>> = connection.mget(&keys).await.expect("values");
