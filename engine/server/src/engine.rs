@@ -11,9 +11,10 @@ mod write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join_all};
 use quorate::{Node, ReadLevel};
 use quorate_telemetry::exporter::Exporter;
+use tokio::sync::Semaphore;
 
 use crate::backend::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, Write, Written,
@@ -23,18 +24,24 @@ use admission::Admission;
 pub use cluster::EngineCluster;
 use slots::TopologyCache;
 
+/// How many requests at a time may take as much memory as a call may bring, before what they hold is counted.
+const LARGE_READS_MAX: usize = 2;
+
 /// One node of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineBackend {
     node: Node,
     exporter: Arc<Exporter>,
     topology: Arc<TopologyCache>,
+    /// Held while values are read one by one that were too much for one answer.
+    large_reads: Arc<Semaphore>,
 }
 
 impl EngineBackend {
     /// Serves `node`, whose metrics go to `exporter`.
     pub fn new(node: Node, exporter: Arc<Exporter>) -> Self {
-        Self { node, exporter, topology: Arc::default() }
+        let large_reads = Arc::new(Semaphore::new(LARGE_READS_MAX));
+        Self { node, exporter, topology: Arc::default(), large_reads }
     }
 
     async fn value(&self, key: &Bytes, access: Access) -> Result<Option<Bytes>, BackendError> {
@@ -101,6 +108,8 @@ impl Backend for EngineBackend {
                 Ok(value)
             };
             let mut values = self.values(&keys, access).await;
+            let large = values.iter().any(is_too_much).then(|| self.large_reads.acquire());
+            let _large = OptionFuture::from(large).await;
             let mut is_full = false;
             for (key, value) in keys.iter().zip(&mut values) {
                 if is_too_much(value) {

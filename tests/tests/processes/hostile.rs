@@ -40,7 +40,7 @@ const LARGE_VALUE_BYTES: usize = 64 << 10;
 
 /// What the node's memory may grow to in all, above what it has after its start: what the cases may take one after the
 /// other is not added up.
-const PEAK_GROWTH_MAX_MIB: u64 = 256;
+const PEAK_GROWTH_MAX_MIB: u64 = 320;
 /// What it may keep of that when all hostile clients are gone.
 const KEPT_GROWTH_MAX_MIB: u64 = 64;
 

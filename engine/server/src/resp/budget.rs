@@ -55,6 +55,11 @@ impl<'a> Charge<'a> {
         let bytes_max = self.budget.bytes_max;
         if total > bytes_max { Err(OverBudget { bytes_max }) } else { Ok(()) }
     }
+
+    /// Whether this connection is counted and there is no room for all that are.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes > 0 && self.budget.bytes.load(Ordering::Relaxed) > self.budget.bytes_max
+    }
 }
 
 impl Drop for Charge<'_> {

@@ -18,7 +18,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::budget::Charge;
+use super::budget::{Charge, OverBudget};
 use super::pipeline::{Answer, Call, Pipeline, Plan, Planned, Ticket};
 use super::reply::{self, Reply};
 use super::server::Frontend;
@@ -42,6 +42,8 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 pub(super) enum ConnectionError {
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("{0}")]
+    OverBudget(#[from] OverBudget),
     #[error("the client took no reply for {} s", .0.as_secs())]
     Stalled(Duration),
 }
@@ -127,7 +129,7 @@ impl<'a> Connection<'a> {
         loop {
             self.dispatch();
             self.collect();
-            self.account();
+            self.account()?;
             self.flush(writer)?;
             if self.is_finished() {
                 return Ok(());
@@ -279,17 +281,17 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Counts what this connection holds. Over the budget, everything not begun is dropped: that makes room, and
-    /// the client learns of it after the replies that are still due.
-    fn account(&mut self) {
+    /// Counts what this connection holds. Over the budget, everything not begun is dropped: where that makes room, the
+    /// client learns of it after the replies that are still due; otherwise they are what is too much, and go as well.
+    fn account(&mut self) -> Result<(), OverBudget> {
         let waiting_bytes = self.held.as_ref().map_or(0, |request| request.bytes);
         let held_bytes =
             self.splitter.buffered_bytes() + waiting_bytes + self.pipeline.bytes() + self.out.len();
-        if let Err(error) = self.charge.set(held_bytes)
-            && self.input != Input::Refused
-        {
+        let Err(error) = self.charge.set(held_bytes) else { return Ok(()) };
+        if self.input != Input::Refused {
             self.refuse(&error.to_string());
         }
+        if self.charge.is_over() { Err(error) } else { Ok(()) }
     }
 
     /// Drops everything not begun, and tells the client why after the replies that are still due.
