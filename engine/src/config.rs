@@ -136,11 +136,24 @@ impl SnapshotConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskConfig {
     /// Bytes of a file that is given back to the file system when the disk is almost full, so that raft's own
-    /// bookkeeping, deletes and compaction can go on. 0 for none. Default 64 MiB.
+    /// bookkeeping, deletes and compaction can go on. 0 for none. Default 64 MiB; up to 1 TiB.
     pub reserve_bytes: u64,
     /// Free bytes below which writes are refused. 0: never refused. They are taken again once twice as much is free
-    /// beside the reserve. Default 32 MiB.
+    /// beside the reserve. Default 32 MiB; up to 1 TiB.
     pub low_bytes: u64,
+}
+
+impl DiskConfig {
+    /// Most bytes of either.
+    const BYTES_MAX: u64 = 1 << 40;
+
+    fn check(&self) -> Result<(), Error> {
+        let sizes = [("disk.reserve_bytes", self.reserve_bytes), ("disk.low_bytes", self.low_bytes)];
+        match sizes.into_iter().find(|(_, bytes)| *bytes > Self::BYTES_MAX) {
+            Some((field, _)) => Err(Error::Config { field, why: "must be at most 1 TiB" }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A node's configuration.
@@ -226,6 +239,7 @@ impl Config {
             return refuse("bootstrap", "a cluster starts with at least one group of one replica");
         }
         self.snapshots.check()?;
+        self.disk.check()?;
         self.check_nodes()
     }
 
@@ -304,5 +318,18 @@ mod tests {
         config.check().unwrap();
         config.raft.election_ticks = 2;
         assert!(config.check().unwrap_err().to_string().contains("raft.election_ticks"));
+    }
+
+    #[test]
+    fn disk_room_is_bounded_and_names_its_field() {
+        let tib = 1 << 40;
+        let check = |reserve_bytes, low_bytes| {
+            let disk = DiskConfig { reserve_bytes, low_bytes };
+            Config { disk, ..Config::new("x") }.check().map_err(|error| error.to_string())
+        };
+        check(0, 0).unwrap();
+        check(tib, tib).unwrap();
+        assert!(check(tib + 1, 0).unwrap_err().contains("disk.reserve_bytes"));
+        assert!(check(0, tib + 1).unwrap_err().contains("disk.low_bytes"));
     }
 }

@@ -311,7 +311,22 @@ impl BatchTable {
 
     /// Every entry, in the order of the table: its position, its row, the range of its payload in the batch.
     pub(super) fn entries(&self) -> impl Iterator<Item = (EntryId, Row, Range<usize>)> {
-        self.runs().flat_map(|run| {
+        self.placed(self.runs())
+    }
+
+    /// Every copy of an entry, its row and the range of its payload in the batch.
+    pub(super) fn repairs(&self) -> impl Iterator<Item = (EntryId, Row, Range<usize>)> {
+        self.placed(self.records.iter().filter_map(|record| match record {
+            Record::Repair(run) => Some(run),
+            _ => None,
+        }))
+    }
+
+    fn placed<'a>(
+        &'a self,
+        runs: impl Iterator<Item = &'a Run>,
+    ) -> impl Iterator<Item = (EntryId, Row, Range<usize>)> {
+        runs.flat_map(|run| {
             let mut end = self.head.body().start + usize::try_from(run.body_offset).unwrap_or(usize::MAX);
             (run.first.get()..).zip(self.rows(run)).map(move |(index, row)| {
                 let start = end;

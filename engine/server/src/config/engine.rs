@@ -1,9 +1,11 @@
 //! The settings in the words of the engine and of the frontends.
 
-use quorate::config::{Bootstrap, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges};
+use quorate::config::{
+    Bootstrap, DiskConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges,
+};
 use quorate::{Config, NodeId};
 
-use super::settings::NodeSettings;
+use super::settings::{NodeSettings, Snapshots};
 use crate::resp::{self, Limits};
 
 /// Why conversions cannot fail.
@@ -27,12 +29,8 @@ impl NodeSettings {
             heartbeat_ticks: u32::try_from(self.raft.heartbeat_ticks).expect(BOUNDED),
             election_ticks: u32::try_from(self.raft.election_ticks).expect(BOUNDED),
         };
-        config.snapshots = SnapshotConfig {
-            log_bytes_min: self.snapshots.log_bytes_min.0,
-            entries: self.snapshots.entries,
-            trailing_entries: self.snapshots.trailing_entries,
-            ..SnapshotConfig::default()
-        };
+        config.snapshots = self.snapshots.engine();
+        config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);
         config.memtable_bytes = self.memory.memtable.0;
@@ -57,6 +55,24 @@ impl NodeSettings {
             routing: self.routing.into(),
             password: self.resp.password.clone(),
             plaintext: self.resp.plaintext,
+        }
+    }
+}
+
+impl Snapshots {
+    fn engine(&self) -> SnapshotConfig {
+        let size = |count| usize::try_from(count).expect(BOUNDED);
+        SnapshotConfig {
+            log_bytes_min: self.log_bytes_min.0,
+            age_max: self.age_max.0,
+            entries: self.entries,
+            trailing_entries: self.trailing_entries,
+            trailing_bytes: self.trailing_bytes.0,
+            follower_grace: self.follower_grace.0,
+            kept: size(self.kept),
+            bytes_per_second: self.bytes_per_second.0,
+            publishing_max: size(self.publishing_max),
+            transfers_max: size(self.transfers_max),
         }
     }
 }

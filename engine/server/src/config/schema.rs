@@ -95,6 +95,9 @@ const fn millis(count: u64) -> TimeSpan {
     TimeSpan(Duration::from_millis(count))
 }
 
+/// A day.
+const DAY_MILLIS: u64 = 86_400_000;
+
 const fn count(min: u64, max: u64) -> Bounds {
     Bounds::Count(min, max)
 }
@@ -204,6 +207,12 @@ pub(crate) const KEYS: &[Key] = &[
         |s| Slot::Bytes(&mut s.snapshots.log_bytes_min),
     ),
     Key::new(
+        "snapshots.age_max",
+        Bounds::Time(millis(1_000), millis(DAY_MILLIS * 365)),
+        "Also publish one after this time, if data has changed.",
+        |s| Slot::Time(&mut s.snapshots.age_max),
+    ),
+    Key::new(
         "snapshots.entries",
         count(1, u32::MAX as u64),
         "Also publish one after so many entries. For tests.",
@@ -215,6 +224,56 @@ pub(crate) const KEYS: &[Key] = &[
         count(0, 1_000_000),
         "Entries that stay in the log behind a snapshot, so that a follower that lags a little needs none.",
         |s| Slot::Count(&mut s.snapshots.trailing_entries),
+    ),
+    Key::new(
+        "snapshots.trailing_bytes",
+        Bounds::Bytes(ByteSize(0), mib(1 << 20)),
+        "Log that stays behind a snapshot for trailing_entries and for slow followers, at most.",
+        |s| Slot::Bytes(&mut s.snapshots.trailing_bytes),
+    ),
+    Key::new(
+        "snapshots.follower_grace",
+        Bounds::Time(millis(0), millis(DAY_MILLIS)),
+        "A follower that was not heard of for this long no longer holds the log; it gets a snapshot when it is back.",
+        |s| Slot::Time(&mut s.snapshots.follower_grace),
+    ),
+    Key::new(
+        "snapshots.kept",
+        count(2, 3),
+        "Snapshots kept of each group, as far as they take no more than three times the newest.",
+        |s| Slot::Count(&mut s.snapshots.kept),
+    ),
+    Key::new(
+        "snapshots.bytes_per_second",
+        Bounds::Bytes(kib(1), mib(16 << 10)),
+        "Bytes of snapshots that this node sends, or reads back to verify them, in a second.",
+        |s| Slot::Bytes(&mut s.snapshots.bytes_per_second),
+    ),
+    Key::new(
+        "snapshots.publishing_max",
+        count(1, 64),
+        "Snapshots that this node writes at the same time.",
+        |s| Slot::Count(&mut s.snapshots.publishing_max),
+    ),
+    Key::new(
+        "snapshots.transfers_max",
+        count(1, 64),
+        "Snapshots that this node sends, and apart from them receives, at the same time.",
+        |s| Slot::Count(&mut s.snapshots.transfers_max),
+    ),
+    Key::new(
+        "disk.reserve",
+        Bounds::Bytes(ByteSize(0), mib(1 << 20)),
+        "Size of a file that is given back to the file system when the disk is almost full, so that deletes and \
+         compaction can go on. 0B for none.",
+        |s| Slot::Bytes(&mut s.disk.reserve),
+    ),
+    Key::new(
+        "disk.low",
+        Bounds::Bytes(ByteSize(0), mib(1 << 20)),
+        "Free space below which writes are refused; they are taken again once twice as much is free beside the \
+         reserve. 0B: never refused.",
+        |s| Slot::Bytes(&mut s.disk.low),
     ),
     Key::new(
         "memory.memtable",

@@ -31,8 +31,10 @@ pub struct NodeSettings {
     pub bootstrap: Bootstrap,
     /// Raft's timing.
     pub raft: Raft,
-    /// When a group publishes a snapshot.
+    /// When a group publishes a snapshot, what is kept, and how fast snapshots travel.
     pub snapshots: Snapshots,
+    /// Room on the disk.
+    pub disk: Disk,
     /// What all groups may use together.
     pub memory: Memory,
     /// Threads.
@@ -95,15 +97,38 @@ pub struct Raft {
     pub election_ticks: u64,
 }
 
-/// When a group publishes a snapshot.
+/// When a group publishes a snapshot, what is kept, and how fast snapshots travel.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     /// Log since the last one, at least.
     pub log_bytes_min: ByteSize,
+    /// Time since the last one.
+    pub age_max: TimeSpan,
     /// Entries since the last one.
     pub entries: Option<u64>,
     /// Entries that stay behind one.
     pub trailing_entries: u64,
+    /// Log that stays behind one, at most.
+    pub trailing_bytes: ByteSize,
+    /// How long an unheard follower holds the log.
+    pub follower_grace: TimeSpan,
+    /// Snapshots kept.
+    pub kept: u64,
+    /// Sent or verified in a second, at most.
+    pub bytes_per_second: ByteSize,
+    /// Written at one time, at most.
+    pub publishing_max: u64,
+    /// Sent, and apart from them received, at one time, at most.
+    pub transfers_max: u64,
+}
+
+/// Room on the disk of the data directory.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// The file that is given back when the disk is almost full.
+    pub reserve: ByteSize,
+    /// Free space below which writes are refused.
+    pub low: ByteSize,
 }
 
 /// Memory of a node.
@@ -210,11 +235,8 @@ impl Default for NodeSettings {
                 heartbeat_ticks: engine.raft.heartbeat_ticks.into(),
                 election_ticks: engine.raft.election_ticks.into(),
             },
-            snapshots: Snapshots {
-                log_bytes_min: ByteSize(engine.snapshots.log_bytes_min),
-                entries: engine.snapshots.entries,
-                trailing_entries: engine.snapshots.trailing_entries,
-            },
+            snapshots: Snapshots::of(&engine.snapshots),
+            disk: Disk { reserve: ByteSize(engine.disk.reserve_bytes), low: ByteSize(engine.disk.low_bytes) },
             memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },
             threads: Threads { log_writers: engine.log_writers as u64, appliers: engine.appliers as u64 },
             requests: Requests { deadline: TimeSpan(engine.deadline) },
@@ -231,6 +253,23 @@ impl Default for NodeSettings {
             },
             admin: Admin::default(),
             log: Log { level: "info".to_owned(), format: LogFormat::Auto },
+        }
+    }
+}
+
+impl Snapshots {
+    fn of(engine: &quorate::config::SnapshotConfig) -> Self {
+        Self {
+            log_bytes_min: ByteSize(engine.log_bytes_min),
+            age_max: TimeSpan(engine.age_max),
+            entries: engine.entries,
+            trailing_entries: engine.trailing_entries,
+            trailing_bytes: ByteSize(engine.trailing_bytes),
+            follower_grace: TimeSpan(engine.follower_grace),
+            kept: engine.kept as u64,
+            bytes_per_second: ByteSize(engine.bytes_per_second),
+            publishing_max: engine.publishing_max as u64,
+            transfers_max: engine.transfers_max as u64,
         }
     }
 }

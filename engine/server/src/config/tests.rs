@@ -55,12 +55,40 @@ fn what_is_not_said_keeps_the_engines_default() {
     assert_eq!(engine.data_dir, default.data_dir);
     assert_eq!(format!("{:?}", engine.raft), format!("{:?}", default.raft));
     assert_eq!(format!("{:?}", engine.snapshots), format!("{:?}", default.snapshots));
+    assert_eq!(engine.disk, default.disk);
     assert_eq!((engine.memtable_bytes, engine.cache_bytes), (default.memtable_bytes, default.cache_bytes));
     assert_eq!((engine.log_writers, engine.appliers), (default.log_writers, default.appliers));
     assert_eq!((engine.deadline, engine.bootstrap.replication), (default.deadline, 3));
     assert_eq!(format!("{:?}", settings.resp().limits), format!("{:?}", crate::resp::Limits::default()));
     assert_eq!(engine.bootstrap.ranges.len(), 8);
     assert_eq!(engine.listen, Some("127.0.0.1:7380".parse().unwrap()));
+    engine.check().unwrap();
+}
+
+/// Each at a bound of its own, which the engine takes too.
+#[test]
+fn room_and_snapshot_keys_reach_the_engine() {
+    let text = format!(
+        "{THREE_NODES}
+[snapshots]
+age_max = \"1s\"
+trailing_bytes = \"0B\"
+follower_grace = \"0ms\"
+kept = 2
+bytes_per_second = \"1KiB\"
+publishing_max = 1
+transfers_max = 64
+[disk]
+reserve = \"0B\"
+low = \"1TiB\"
+"
+    );
+    let engine = load_text(&text).unwrap().settings.engine();
+    let snapshots = &engine.snapshots;
+    assert_eq!((snapshots.age_max.as_secs(), snapshots.follower_grace.as_secs()), (1, 0));
+    assert_eq!((snapshots.trailing_bytes, snapshots.bytes_per_second), (0, 1 << 10));
+    assert_eq!((snapshots.kept, snapshots.publishing_max, snapshots.transfers_max), (2, 1, 64));
+    assert_eq!((engine.disk.reserve_bytes, engine.disk.low_bytes), (0, 1 << 40));
     engine.check().unwrap();
 }
 

@@ -3,10 +3,12 @@
 //! What counts as torn and what as damaged is decided as a start decides it (`scan.rs`, `recovery.rs`); only, a start
 //! ends at the first damage, and a survey tells of all of it.
 
+mod damaged;
 mod walk;
 
 use std::path::{Path, PathBuf};
 
+use self::damaged::DamagedEntries;
 use self::walk::Walk;
 use super::recovery::list;
 use super::scan::SCAN_BYTES_MAX;
@@ -103,7 +105,8 @@ pub(crate) type Sink<'a> = dyn FnMut(Event) + 'a;
 /// Where a segment ended: sequence and checksum the next one must start with, as far as they are known.
 type End = (u64, Option<u32>);
 
-/// Reads the log, oldest segment first; leftovers, which are not read, come before.
+/// Reads the log, oldest segment first; leftovers, which are not read, come before. Damaged entries are told last, when
+/// it is known which of them have a repaired copy.
 ///
 /// # Errors
 /// [`Error::Io`] if the directory cannot be listed. Everything else is told to `sink`.
@@ -127,16 +130,19 @@ pub(crate) fn survey(
         sink(found(Error::LogLost { file: place.dir.to_path_buf(), reason }));
     }
     let mut end: Option<End> = None;
+    let mut damaged = DamagedEntries::default();
     for (at, (name, opened)) in names.iter().zip(&heads).enumerate() {
         let next = heads.get(at + 1).and_then(|next| next.head.as_ref().ok());
         check_chain(end, opened, sink);
         let is_newest = at + 1 == names.len();
         let depth = if is_newest { Depth::Everything } else { depth };
+        let next = next.map(|head| head.sequence);
         let (survey, found_end) =
-            read_segment(opened, *name, (is_newest, next.map(|head| head.sequence)), (depth, &mut *sink));
+            read_segment(opened, *name, (is_newest, next), (depth, &mut *sink), &mut damaged);
         surveys.push(survey);
         end = found_end;
     }
+    damaged.tell(sink);
     Ok(surveys)
 }
 
@@ -230,6 +236,7 @@ fn read_segment(
     name: SegmentName,
     (is_newest, next): (bool, Option<u64>),
     (depth, sink): (Depth, &mut Sink<'_>),
+    damaged: &mut DamagedEntries,
 ) -> (SegmentSurvey, Option<End>) {
     let role = if is_newest { Role::Open } else { Role::Closed };
     let mut survey = blank(opened.path.clone(), name.number, role, opened.bytes);
@@ -249,7 +256,7 @@ fn read_segment(
     if depth == Depth::Everything {
         check_head_padding(opened, head, sink);
     }
-    let mut walk = Walk::new(file, survey, depth, sink);
+    let mut walk = Walk::new(file, survey, depth, sink, damaged);
     walk.begin(head, seal.as_ref(), next);
     let end = walk.run();
     walk.check_end(seal.as_ref(), is_newest);

@@ -1,15 +1,17 @@
 //! One segment, batch by batch, also behind damage.
 
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{Depth, End, Event, Found, Seal, SegmentSurvey, Sink, corrupt, found, redundant};
+use super::damaged::DamagedEntries;
+use super::{Depth, End, Event, Seal, SegmentSurvey, Sink, corrupt, found, redundant};
 use crate::disk::DiskFile;
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
 use crate::error::{Error, Result};
 use crate::ids::{FileId, Index};
-use crate::log::batch::{ALIGN_BYTES, BatchHead, BatchTable, RECORD_KIND_MAX, Record};
+use crate::log::batch::{ALIGN_BYTES, BatchHead, BatchTable, RECORD_KIND_MAX, Record, Row};
 use crate::log::scan::{SCAN_BYTES_MAX, body_crc, is_followed};
 use crate::log::segment::{HEAD_PAGE_BYTES, SegmentHead};
 use crate::log::summary::{LastBatch, Refusal, Summary};
@@ -20,6 +22,7 @@ pub(super) struct Walk<'a, 's> {
     file: &'a dyn DiskFile,
     depth: Depth,
     sink: &'a mut Sink<'s>,
+    damaged: &'a mut DamagedEntries,
     /// Where the next batch starts, and where there are none any more.
     at: u64,
     limit: u64,
@@ -39,6 +42,7 @@ impl<'a, 's> Walk<'a, 's> {
         survey: SegmentSurvey,
         depth: Depth,
         sink: &'a mut Sink<'s>,
+        damaged: &'a mut DamagedEntries,
     ) -> Self {
         let limit = survey.bytes;
         Self {
@@ -46,6 +50,7 @@ impl<'a, 's> Walk<'a, 's> {
             file,
             depth,
             sink,
+            damaged,
             at: HEAD_PAGE_BYTES,
             limit,
             file_id: FileId([0; 16]),
@@ -205,15 +210,26 @@ impl<'a, 's> Walk<'a, 's> {
         let body_crc = body_crc(table, &batch);
         let batch = Bytes::from(batch);
         let mut is_told = false;
-        for (id, row, range) in table.entries() {
-            let at = self.at + range.start as u64;
+        let crc_of = |id: EntryId, row: &Row, range: Range<usize>| {
             let payload = if range.end <= batch.len() { batch.slice(range) } else { Bytes::new() };
-            let entry = Entry { term: id.term, index: id.index, kind: row.kind, payload };
-            if entry.crc() != row.crc {
+            Entry { term: id.term, index: id.index, kind: row.kind, payload }.crc()
+        };
+        for (id, row, range) in table.entries() {
+            let (at, crc) = (self.at + range.start as u64, crc_of(id, &row, range));
+            if crc != row.crc {
                 is_told = true;
-                let crcs = [row.crc, entry.crc()].map(u64::from);
-                let error = corrupt("entry", &self.survey.path, at, crcs);
-                (self.sink)(Event::Found(Found { error, is_redundant: false, entry: Some(id.index) }));
+                let error = corrupt("entry", &self.survey.path, at, [row.crc, crc].map(u64::from));
+                self.damaged.push(id, row.crc, error);
+            }
+        }
+        for (id, row, range) in table.repairs() {
+            let (at, crc) = (self.at + range.start as u64, crc_of(id, &row, range));
+            if crc == row.crc {
+                self.damaged.push_copy(id, row.crc);
+            } else {
+                is_told = true;
+                // Where nothing else holds the entry, that is told of the entry itself.
+                self.report(redundant, "copy of an entry", at, [row.crc, crc]);
             }
         }
         if let Err(crc) = body_crc

@@ -5,7 +5,7 @@ use super::*;
 const LAST: u64 = 40;
 
 /// A log of several segments, one entry a batch, and the file and offset of each entry's batch.
-fn long_log() -> SimDisk {
+pub(super) fn long_log() -> SimDisk {
     let disk = new_disk();
     let mut log = create(&disk);
     for index in 2..=LAST {
@@ -15,12 +15,12 @@ fn long_log() -> SimDisk {
     disk
 }
 
-fn written(index: u64) -> Entry {
+pub(super) fn written(index: u64) -> Entry {
     entry(index, 1 + index / 10)
 }
 
 /// Damages the bytes of an entry where they first stand.
-fn rot(disk: &SimDisk, index: u64) {
+pub(super) fn rot(disk: &SimDisk, index: u64) {
     let payload = written(index).payload;
     for (path, bytes) in disk.files() {
         let file = disk.open(&path, crate::disk::OpenMode::Read).unwrap();

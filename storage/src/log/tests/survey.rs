@@ -1,5 +1,6 @@
 //! A survey changes nothing, tells of every flipped byte by file and place, and goes on behind it.
 
+use super::repair::{long_log, rot, written};
 use super::rot::closed_log;
 use super::*;
 use crate::log::read_state;
@@ -105,7 +106,30 @@ fn every_damaged_batch_is_told_not_only_the_first() {
     let (_, found, _) = look(&disk, Depth::Everything);
     let told: Vec<_> =
         found.iter().map(|found| (found.entry.map(Index::get), location(found).1 / 4096)).collect();
-    assert_eq!(told, [(Some(2), 1), (None, 2), (Some(6), 3), (Some(7), 3)]);
+    assert_eq!(told, [(None, 2), (Some(2), 1), (Some(6), 3), (Some(7), 3)], "entries come last");
+}
+
+#[test]
+fn a_damaged_entry_with_an_intact_copy_is_redundant() {
+    let disk = long_log();
+    for index in [3, 17, 33] {
+        rot(&disk, index);
+    }
+    let mut log = open(&disk).unwrap();
+    log.repair(vec![written(3), written(33)]).unwrap();
+    // The end of a segment later, the copies are in one that is sealed.
+    for index in 41..60 {
+        log.append(&[batch(index..index + 1, 9)], true).unwrap();
+    }
+    let told = || {
+        let (_, found, _) = look(&disk, Depth::Everything);
+        let entries = found.iter().map(|found| (found.entry.map(Index::get), found.is_redundant));
+        entries.collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [(Some(3), true), (Some(17), false), (Some(33), true)]);
+    // Where the copy is damaged too, the entry is lost.
+    rot(&disk, 33);
+    assert_eq!(told(), [(None, true), (Some(3), true), (Some(17), false), (Some(33), false)]);
 }
 
 #[test]
