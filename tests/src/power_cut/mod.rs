@@ -1,8 +1,8 @@
 //! Power cuts on a real kernel: a node on a file system of its own, which is shut down under it while it
 //! acknowledges writes. What the kernel had not been told to sync is gone then, as after a real cut.
 //!
-//! The parent ([`run`]) makes the file system and cuts it; children of the same binary open the node, one to write
-//! ([`write`]), after the cut another one to check ([`check`]). The parent's memory is the truth: it read every
+//! The parent ([`run()`]) makes the file system and cuts it; children of the same binary open the node, one to write
+//! ([`write()`]), after the cut another one to check ([`check()`]). The parent's memory is the truth: it read every
 //! acknowledgement from the writer's pipe.
 
 mod check;
