@@ -1,9 +1,9 @@
-//! What can be told about a data directory that nobody runs: what is in it ([`inspect`]), and whether it is still what
-//! was written ([`verify`]).
+//! What can be told about a data directory that nobody runs: what is in it ([`inspect()`]), and whether it is still what
+//! was written ([`verify()`]).
 //!
 //! Both work under the directory's lock, open nothing in it for writing, and repair nothing. What a third-party
 //! store would write when it is opened, it writes into a scratch directory elsewhere: an LSM tree is opened in a
-//! directory of links to its files, a sled database as a copy (by [`verify`] only). Both go on after damage.
+//! directory of links to its files, a sled database as a copy (by [`verify()`] only). Both go on after damage.
 
 mod finding;
 pub mod inspect;
@@ -29,7 +29,7 @@ pub struct LookOptions {
     pub group: Option<GroupId>,
     /// Says which boot this is: a store that does not survive a power cut is trusted by that.
     pub clock: Arc<dyn Clock>,
-    /// An existing directory outside the data directory, in which directories are made and removed. For [`verify`]
+    /// An existing directory outside the data directory, in which directories are made and removed. For [`verify()`]
     /// of a sled store it needs room for a copy of the largest one.
     pub scratch: PathBuf,
 }

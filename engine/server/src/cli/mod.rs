@@ -7,18 +7,18 @@
 //!    its own) and `impl InspectArgs { pub(super) fn run(self) -> Result<(), StartError> }`. The arguments'
 //!    documentation is their help text. The file parses and prints; what it does is a module of the library,
 //!    which knows neither clap nor standard output.
-//! 2. `mod inspect;` here, one variant of [`Command`] and one line of [`Command::run`].
+//! 2. `mod inspect;` here, one variant of `Command` and one line of `Command::run`.
 //!
 //! # What every subcommand keeps to
 //!
 //! - **Standard output is for scripts**, and for nothing but the answer. With `--json` it is one JSON document, or
 //!   one document a line where there is no end to wait for; names are `snake_case` and end in their unit. Text for
-//!   people may change, JSON only gets new names. Print with [`print`], never with `println!`.
+//!   people may change, JSON only gets new names. Print with `print`, never with `println!`.
 //! - **Standard error is for people**: the log, progress, questions, and in the end `quorate: <what went wrong>`.
 //! - **Exit codes** say who has to act ([`crate::exit`]): 0 done, 1 failed, 2 usage, 3 settings, 4 the data
 //!   directory is locked, 5 damaged data. A subcommand whose answer is itself a finding (`verify` on a damaged
 //!   log) prints it and ends with [`StartError::Reported`], so that nothing is said twice.
-//! - A subcommand that waits runs in [`block_on`]; one that only reads files needs no runtime.
+//! - A subcommand that waits runs in `block_on`; one that only reads files needs no runtime.
 //! - What works on a stopped node's files takes the lock of the data directory. What destroys something asks for
 //!   `--yes` and says before what it will do.
 

@@ -1,7 +1,7 @@
 //! The configuration of `quorate node`: read, checked, printed.
 //!
 //! Values come from the file, then from the environment, then from the command line; the last one wins. The file is
-//! parsed by hand against one list of keys ([`schema`]) instead of being deserialized, so that *all* problems are told
+//! parsed by hand against one list of keys (`schema`) instead of being deserialized, so that *all* problems are told
 //! at once, each with its line and key, and so that the environment, the flags, the template and the manual know
 //! exactly the keys the file knows. What is unknown, of the wrong type, out of bounds or contradictory is refused: a
 //! node that starts does what its file says.
