@@ -31,7 +31,7 @@ pub struct Limits {
     /// Replies encoded ahead of a client that does not take them. Over it nothing more is read from that client.
     pub reply_buffer_bytes: usize,
     /// Bytes of requests and replies that all connections of a listener hold together, beyond the first 16 KiB
-    /// of each. The connection that goes over it is told so and closed.
+    /// of each. The connection that goes over it is closed, and told so if dropping what it has not begun makes room.
     pub buffered_bytes_max: usize,
     /// A request that has begun to arrive is complete after this long, or the client is told so and disconnected. It
     /// does not count while nothing is read from the client because of another limit.
