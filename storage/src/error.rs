@@ -43,10 +43,12 @@ pub enum Error {
     },
 
     /// Acknowledged log is gone; this replica must rejoin as a new one.
-    #[error("log lost in {file}: {reason}", file = file.display())]
+    #[error("log lost in {file} at byte {offset}: {reason}", file = file.display())]
     LogLost {
         /// The file or directory the loss was seen in.
         file: PathBuf,
+        /// Byte offset from which on it was seen; 0 where the whole file or directory is meant.
+        offset: u64,
         /// What is missing.
         reason: &'static str,
     },

@@ -266,6 +266,7 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             kept: config.snapshots.kept,
             ..Default::default()
         },
+        log: config.log,
         ..Default::default()
     }
 }

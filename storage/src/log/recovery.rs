@@ -66,7 +66,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: Open
     let (mut found, mut leftovers) = list(disk, dir)?;
     let mut heads = read_heads(disk, dir, owner, &mut found, &mut leftovers)?;
     let Some(newest) = found.pop().zip(heads.pop()) else {
-        return Err(Error::LogLost { file: dir.to_path_buf(), reason: "there is no segment" });
+        return Err(Error::LogLost { file: dir.to_path_buf(), offset: 0, reason: "there is no segment" });
     };
     let mut segments = Vec::with_capacity(found.len() + 1);
     let mut next: Vec<u64> = heads.iter().skip(1).map(|head| head.sequence).collect();
@@ -163,7 +163,7 @@ fn read_newest(
     if bytes < head.planned_bytes && has_batches {
         // Its size was synced before its first batch was written.
         let reason = "the newest segment is shorter than it was made";
-        return Err(Error::LogLost { file: path, reason });
+        return Err(Error::LogLost { file: path, offset: bytes, reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
     let flaws = Flaws { is_torn: scan.is_torn, is_damaged: scan.is_damaged };
@@ -176,14 +176,14 @@ fn check_chain(segments: &[Segment]) -> Result<()> {
         let (before, after) = (&pair[0].summary, &pair[1].head);
         if (before.sequence, before.crc) != (after.sequence, after.previous_crc) {
             let reason = "it does not follow the segment before it";
-            return Err(Error::LogLost { file: pair[1].path.clone(), reason });
+            return Err(Error::LogLost { file: pair[1].path.clone(), offset: 0, reason });
         }
     }
     Ok(())
 }
 
 fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
-    let lost = |file: &Path, reason| Error::LogLost { file: file.to_path_buf(), reason };
+    let lost = |file: &Path, reason| Error::LogLost { file: file.to_path_buf(), offset: 0, reason };
     let mut skeleton = LogSkeleton::default();
     skeleton.reset(segments[0].head.last);
     for (at, segment) in segments.iter().enumerate() {

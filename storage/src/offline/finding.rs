@@ -115,10 +115,10 @@ fn class_of(error: &Error) -> FindingClass {
 
 fn location(error: &Error) -> Option<(&Path, Option<u64>)> {
     match error {
-        Error::Corrupt { file, offset, .. } => Some((file, Some(*offset))),
-        Error::LogLost { file, .. } | Error::NewerFormat { file, .. } | Error::Foreign { file, .. } => {
-            Some((file, None))
+        Error::Corrupt { file, offset, .. } | Error::LogLost { file, offset, .. } => {
+            Some((file, Some(*offset)))
         }
+        Error::NewerFormat { file, .. } | Error::Foreign { file, .. } => Some((file, None)),
         Error::Io { path, .. } | Error::Locked { path } | Error::Missing { path } => Some((path, None)),
         Error::Closed { cause } => location(cause),
         _ => None,

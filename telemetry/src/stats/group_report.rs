@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{GroupState, GroupStats, Outcome, QuarantineReason};
+use super::{ColdStartCount, GroupState, GroupStats, Outcome, QuarantineReason};
 
 /// Everything [`GroupStats`] holds, read once, for the admin pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +44,7 @@ pub struct GroupReport {
     pub snapshots_resumed: u64,
     pub snapshot_sent_bytes: u64,
     pub snapshot_received_bytes: u64,
+    pub cold_starts: Vec<ColdStartCount>,
 }
 
 impl GroupStats {
@@ -89,6 +90,7 @@ impl GroupStats {
             snapshots_resumed: self.snapshots.resumed.get(),
             snapshot_sent_bytes: self.snapshots.sent_bytes.get(),
             snapshot_received_bytes: self.snapshots.received_bytes.get(),
+            cold_starts: self.cold_starts.report(),
         }
     }
 }

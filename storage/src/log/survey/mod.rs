@@ -127,7 +127,7 @@ pub(crate) fn survey(
     }
     if names.is_empty() {
         let reason = "there is no segment";
-        sink(found(Error::LogLost { file: place.dir.to_path_buf(), reason }));
+        sink(found(Error::LogLost { file: place.dir.to_path_buf(), offset: 0, reason }));
     }
     let mut end: Option<End> = None;
     let mut damaged = DamagedEntries::default();

@@ -252,7 +252,11 @@ impl<'a, 's> Walk<'a, 's> {
             // The record's kind was told with the batch.
             if refusal == Refusal::Contradiction {
                 let reason = "a batch contradicts the ones before it";
-                (self.sink)(found(Error::LogLost { file: self.survey.path.clone(), reason }));
+                (self.sink)(found(Error::LogLost {
+                    file: self.survey.path.clone(),
+                    offset: self.at,
+                    reason,
+                }));
             }
         }
         self.survey.batches += 1;

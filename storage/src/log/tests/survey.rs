@@ -21,7 +21,7 @@ fn look(disk: &SimDisk, depth: Depth) -> (Vec<SegmentSurvey>, Vec<Found>, u64) {
 fn location(found: &Found) -> (&Path, u64) {
     match &found.error {
         Error::Corrupt { file, offset, .. } => (file, *offset),
-        Error::LogLost { file, .. } => (file, 0),
+        Error::LogLost { file, offset, .. } => (file, *offset),
         other => panic!("{other}"),
     }
 }

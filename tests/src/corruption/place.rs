@@ -1,0 +1,118 @@
+//! Which file of which node is damaged, and what the format says of its bytes.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::cluster::DATA;
+
+/// The size and the boundary of everything in a log's file.
+const PAGE_BYTES: usize = 4_096;
+/// The outer header of a file.
+const HEADER_BYTES: usize = 128;
+/// The head of a batch, at both of its ends.
+const BATCH_HEAD_BYTES: usize = 64;
+
+/// The kinds of our files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// Whose directory it is.
+    Node,
+    /// Which directories the other nodes have.
+    Peers,
+    /// Room that is kept.
+    Reserve,
+    /// Whose replica it is.
+    Replica,
+    /// A segment of a log.
+    Log,
+    /// A snapshot.
+    Snapshot,
+    /// The batches of the in-memory store.
+    Store,
+}
+
+impl FileKind {
+    /// Of the file at `path`; `None` if its bytes mean nothing: it is only locked.
+    pub fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?;
+        match name {
+            "node" => Some(Self::Node),
+            "peers" => Some(Self::Peers),
+            "reserve" => Some(Self::Reserve),
+            "replica" => Some(Self::Replica),
+            "batches" => Some(Self::Store),
+            _ if name.ends_with(".wal") => Some(Self::Log),
+            _ if name.ends_with(".snap") => Some(Self::Snapshot),
+            _ => None,
+        }
+    }
+
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Peers => "peers",
+            Self::Reserve => "reserve",
+            Self::Replica => "replica",
+            Self::Log => "log",
+            Self::Snapshot => "snapshot",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// A file of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The node, from 0.
+    pub node: usize,
+    /// Its path below the data directory.
+    pub file: PathBuf,
+}
+
+impl Place {
+    /// Its path on the node's disk.
+    pub fn path(&self) -> PathBuf {
+        Path::new(DATA).join(&self.file)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.node, self.file.display())
+    }
+}
+
+/// Whether no reader looks at the byte at `offset` of a file with these bytes, as `docs/FORMAT.md` says. Written from
+/// the document, without the code under test.
+pub fn is_unused(kind: FileKind, bytes: &[u8], offset: u64) -> bool {
+    let Ok(offset) = usize::try_from(offset) else { return false };
+    match kind {
+        FileKind::Reserve => true,
+        FileKind::Log => log_padding(bytes).iter().any(|part| part.contains(&offset)),
+        _ => false,
+    }
+}
+
+/// The parts of a log's file that pad it to whole pages. Ends at what is no batch.
+fn log_padding(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let Some(head_bytes) = number(bytes, HEADER_BYTES) else { return parts };
+    parts.push(HEADER_BYTES + 8 + head_bytes..PAGE_BYTES);
+    let mut at = PAGE_BYTES;
+    while let Some(batch) = bytes.get(at..).filter(|rest| rest.starts_with(b"QBAT")) {
+        let lengths = (number(batch, 32), number(batch, 36), number(batch, 40));
+        let (Some(batch_bytes), Some(table_bytes), Some(body_bytes)) = lengths else { break };
+        let end = at + BATCH_HEAD_BYTES + table_bytes + body_bytes;
+        parts.push(end..at + batch_bytes - BATCH_HEAD_BYTES - table_bytes);
+        at += batch_bytes;
+    }
+    parts
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let field = bytes.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*field)).ok()
+}
