@@ -43,12 +43,12 @@ pub enum Error {
     },
 
     /// Acknowledged log is gone; this replica must rejoin as a new one.
-    #[error("log lost in {file} at byte {offset}: {reason}", file = file.display())]
+    #[error("log lost in {file}{place}: {reason}", file = file.display(), place = at_byte(*offset))]
     LogLost {
         /// The file or directory the loss was seen in.
         file: PathBuf,
-        /// Byte offset from which on it was seen; 0 where the whole file or directory is meant.
-        offset: u64,
+        /// Byte offset from which on it was seen; `None` where the directory is meant.
+        offset: Option<u64>,
         /// What is missing.
         reason: &'static str,
     },
@@ -190,6 +190,21 @@ impl Error {
         }
     }
 
+    /// The file or directory it is about, and where in that file in bytes, if that is known.
+    pub fn location(&self) -> Option<(&Path, Option<u64>)> {
+        match self {
+            Self::Corrupt { file, offset, .. } => Some((file, Some(*offset))),
+            Self::LogLost { file, offset, .. } => Some((file, *offset)),
+            Self::NewerFormat { file, .. } | Self::Foreign { file, .. } => Some((file, None)),
+            Self::Io { path, .. }
+            | Self::Locked { path }
+            | Self::NoRoom { path, .. }
+            | Self::Missing { path } => Some((path, None)),
+            Self::Closed { cause } => cause.location(),
+            _ => None,
+        }
+    }
+
     /// Whether bytes on disk were found damaged (as against refused, missing or newer).
     pub fn is_corruption(&self) -> bool {
         match self {
@@ -198,6 +213,11 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// " at byte N", if there is one.
+fn at_byte(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
 }
 
 fn has_no_room(error: &io::Error) -> bool {

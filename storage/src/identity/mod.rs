@@ -4,6 +4,7 @@
 mod data_dir;
 pub mod header;
 mod node_file;
+mod occupant;
 mod paths;
 mod peers_file;
 mod replica_file;
@@ -15,5 +16,7 @@ pub use data_dir::DataDir;
 pub(crate) use data_dir::{group_directories, lock};
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
+pub(crate) use occupant::owner_of_log;
 pub use paths::ReplicaPaths;
+pub(crate) use peers_file::read as read_peers;
 pub use replica_file::ReplicaIdentity;

@@ -96,20 +96,34 @@ pub fn is_unused(kind: FileKind, bytes: &[u8], offset: u64) -> bool {
     }
 }
 
-/// The parts of a log's file that pad it to whole pages. Ends at what is no batch.
+/// Whether the last batch of a log's file, which has no seal, lies within `count` bytes from `at` on.
+pub fn has_last_batch_in(bytes: &[u8], at: u64, count: u64) -> bool {
+    let Some(last) = batches(bytes).last() else { return false };
+    let is_open = bytes[last.end..].iter().all(|&byte| byte == 0);
+    is_open && last.start as u64 >= at && last.end as u64 <= at + count
+}
+
+/// The parts of a log's file that pad it to whole pages.
 fn log_padding(bytes: &[u8]) -> Vec<Range<usize>> {
-    let mut parts = Vec::new();
-    let Some(head_bytes) = number(bytes, HEADER_BYTES) else { return parts };
-    parts.push(HEADER_BYTES + 8 + head_bytes..PAGE_BYTES);
+    let Some(head_bytes) = number(bytes, HEADER_BYTES) else { return Vec::new() };
+    let head = HEADER_BYTES + 8 + head_bytes..PAGE_BYTES;
+    let padding = |batch: Range<usize>| {
+        let (table_bytes, body_bytes) = (number(bytes, batch.start + 36)?, number(bytes, batch.start + 40)?);
+        let start = batch.start + BATCH_HEAD_BYTES + table_bytes + body_bytes;
+        Some(start..batch.end - BATCH_HEAD_BYTES - table_bytes)
+    };
+    std::iter::once(head).chain(batches(bytes).filter_map(padding)).collect()
+}
+
+/// Where the batches of a log's file are. Ends at what is none.
+fn batches(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = PAGE_BYTES;
-    while let Some(batch) = bytes.get(at..).filter(|rest| rest.starts_with(b"QBAT")) {
-        let lengths = (number(batch, 32), number(batch, 36), number(batch, 40));
-        let (Some(batch_bytes), Some(table_bytes), Some(body_bytes)) = lengths else { break };
-        let end = at + BATCH_HEAD_BYTES + table_bytes + body_bytes;
-        parts.push(end..at + batch_bytes - BATCH_HEAD_BYTES - table_bytes);
-        at += batch_bytes;
-    }
-    parts
+    std::iter::from_fn(move || {
+        bytes.get(at..).filter(|rest| rest.starts_with(b"QBAT"))?;
+        let start = at;
+        at += number(bytes, at + 32)?;
+        Some(start..at)
+    })
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<usize> {

@@ -49,7 +49,7 @@ pub fn every(image: &Image, node: usize) -> Vec<Case> {
     cases
 }
 
-/// `count` cases out of all images and nodes: every kind of file as often as the others.
+/// `count` cases out of all images and nodes: half of them in logs, every other kind of file as often as the others.
 pub fn sample(images: &[Image], count: usize, seed: u64) -> Vec<Case> {
     let rng = SeededRng::new(seed);
     let below = |count: usize| usize::try_from(rng.below(count as u64)).expect("below a count");
@@ -62,7 +62,7 @@ pub fn sample(images: &[Image], count: usize, seed: u64) -> Vec<Case> {
         let mut kinds: Vec<FileKind> = targets.iter().map(|target| target.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let kind = kinds[below(kinds.len())];
+        let kind = if rng.below(2) == 0 { FileKind::Log } else { kinds[below(kinds.len())] };
         let of_kind: Vec<&Target> = targets.iter().filter(|target| target.kind == kind).collect();
         let target = of_kind[below(of_kind.len())];
         target.case(image, target.draw(&rng))

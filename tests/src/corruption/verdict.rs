@@ -4,7 +4,7 @@ use quorate_storage::offline::Finding;
 use quorate_telemetry::stats::ColdStartOutcome;
 
 use super::damage::Damage;
-use super::place::{FileKind, Place, is_unused};
+use super::place::{FileKind, Place, has_last_batch_in, is_unused};
 use super::world::ReplicaEnd;
 
 /// What became of a damage, by how much it took to get over it.
@@ -13,6 +13,9 @@ use super::world::ReplicaEnd;
 pub enum Outcome {
     /// The bytes are none that anybody reads, by the format's own words.
     Unused,
+    /// A file is gone as a whole, or an older one is in its place, or the last write of a log never came: nothing on
+    /// this disk can tell (`docs/FORMAT.md`, "What the files cannot show"), and nothing of it was needed.
+    Unseen,
     /// Verification names it. Nothing needed these bytes at this start: they are a second copy, or not used yet.
     Dormant,
     /// A state was restored or replayed, a snapshot put aside, a small file made anew.
@@ -27,13 +30,21 @@ pub enum Outcome {
 
 impl Outcome {
     /// All, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Unused, Self::Dormant, Self::Rebuilt, Self::Repaired, Self::Quarantined, Self::Refused];
+    pub const ALL: [Self; 7] = [
+        Self::Unused,
+        Self::Unseen,
+        Self::Dormant,
+        Self::Rebuilt,
+        Self::Repaired,
+        Self::Quarantined,
+        Self::Refused,
+    ];
 
     /// Its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unused => "unused",
+            Self::Unseen => "unseen",
             Self::Dormant => "dormant",
             Self::Rebuilt => "rebuilt",
             Self::Repaired => "repaired",
@@ -70,9 +81,23 @@ pub(super) struct Seen<'a> {
 }
 
 impl Damaged {
-    /// Whether the file is gone, or another one in its place: its own bytes cannot tell.
+    /// Whether the file is gone, or another one is in its place: its own bytes cannot tell.
     fn is_whole_file(&self) -> bool {
         self.damage.offset().is_none()
+    }
+
+    /// Whether no file of ours can tell: a log that ends a file or a batch earlier looks like one that was never longer,
+    /// and old snapshots may go at any time. (The newest is missed.)
+    fn cannot_tell(&self) -> bool {
+        match (self.kind, self.damage) {
+            (FileKind::Log | FileKind::Snapshot, Damage::Older | Damage::Delete) => true,
+            (FileKind::Log, Damage::Zero(at, bytes)) => has_last_batch_in(&self.before, at, bytes),
+            _ => false,
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.damage.offset().is_some_and(|offset| is_unused(self.kind, &self.before, offset))
     }
 }
 
@@ -87,7 +112,7 @@ impl Seen<'_> {
         for end in &self.replicas {
             self.judge_replica(end, &mut outcomes)?;
         }
-        let is_lost = |damaged: &&Damaged| damaged.is_shorter && damaged.is_whole_file();
+        let is_lost = |damaged: &&Damaged| damaged.is_shorter && damaged.cannot_tell();
         let has_lost = self.damaged.iter().any(|damaged| is_lost(&damaged));
         if outcomes.is_empty() && has_lost {
             // Nothing on the disk tells that there was more; the leader does.
@@ -96,7 +121,11 @@ impl Seen<'_> {
         if self.aside > 0 {
             outcomes.push((Outcome::Rebuilt, "snapshot put aside".to_owned()));
         }
-        let is_small = |damaged: &&Damaged| matches!(damaged.kind, FileKind::Peers | FileKind::Reserve);
+        let is_small = |damaged: &&Damaged| match damaged.kind {
+            FileKind::Reserve => true,
+            FileKind::Peers => !self.findings.is_empty() || damaged.is_whole_file(),
+            _ => false,
+        };
         if outcomes.is_empty() && self.damaged.iter().all(|damaged| is_small(&damaged)) {
             // Nothing to show for it but what `check_small` saw.
             outcomes.push((Outcome::Rebuilt, "made anew".to_owned()));
@@ -169,17 +198,15 @@ impl Seen<'_> {
             let what = self.findings.iter().map(|finding| finding.problem.clone());
             return Ok((Outcome::Dormant, what.collect()));
         }
+        let mut outcome = Outcome::Unused;
         for damaged in &self.damaged {
-            let offset = damaged.damage.offset();
-            if damaged.kind == FileKind::Snapshot && damaged.is_whole_file() {
-                // Not the newest, or it would have been found: old snapshots may go at any time.
-                continue;
-            }
-            if !offset.is_some_and(|offset| is_unused(damaged.kind, &damaged.before, offset)) {
+            if damaged.cannot_tell() {
+                outcome = Outcome::Unseen;
+            } else if !damaged.is_unused() {
                 return Err("nobody notices, and these bytes have a meaning".to_owned());
             }
         }
-        Ok((Outcome::Unused, Vec::new()))
+        Ok((outcome, Vec::new()))
     }
 
     /// `reason` says where to look, if there is a place.

@@ -30,6 +30,8 @@ const OUT: Duration = Duration::from_millis(1_500);
 const ASKS: Duration = Duration::from_secs(4);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// For one attempt to put a new replica in the place of a broken one.
+const REPAIRS: Duration = Duration::from_secs(10);
 /// Attempts to put a new replica in the place of a broken one.
 const REPAIRS_MAX: usize = 5;
 
@@ -200,13 +202,13 @@ impl World {
     pub(super) async fn repair(&self, ends: &[ReplicaEnd]) -> Result<(), String> {
         for end in ends.iter().filter(|end| end.out_of_service().is_some()) {
             let Some(node) = &self.nodes[end.node] else { continue };
-            let mut outcome = node.repair(end.group).await;
+            let mut outcome = node.repair(end.group, REPAIRS).await;
             for _ in 1..REPAIRS_MAX {
                 if outcome.is_ok() {
                     break;
                 }
                 tokio::time::sleep(LOOK).await;
-                outcome = node.repair(end.group).await;
+                outcome = node.repair(end.group, REPAIRS).await;
             }
             outcome
                 .map_err(|error| format!("{} of node {} cannot be repaired: {error}", end.group, end.node))?;
