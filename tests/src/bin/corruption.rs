@@ -7,7 +7,7 @@ use quorate_tests::corruption::attempt::{Depth, attempt};
 use quorate_tests::corruption::case::Case;
 use quorate_tests::corruption::image::{Image, images};
 use quorate_tests::corruption::run::{Report, run};
-use quorate_tests::corruption::{Error, plan};
+use quorate_tests::corruption::{Error, helical, plan};
 
 #[derive(Parser)]
 #[command(
@@ -38,7 +38,13 @@ struct Plan {
     /// Every written offset of every file of node 0, flipped and truncated; every sector, every file.
     #[arg(long)]
     whole: bool,
-    /// Without `--whole`: so many cases, drawn from all nodes.
+    /// With `--whole`: every Nth case only, from the Kth on: `K/N`.
+    #[arg(long, default_value = "0/1", value_parser = share)]
+    share: (usize, usize),
+    /// Instead: entries and snapshots damaged on several replicas, in different places.
+    #[arg(long)]
+    helical: bool,
+    /// Without either: so many cases, drawn from all nodes.
     #[arg(long, default_value_t = 2_000)]
     cases: usize,
     /// Decides what is drawn, and what the nodes draw.
@@ -49,11 +55,19 @@ struct Plan {
     json: bool,
 }
 
+fn share(text: &str) -> Result<(usize, usize), &'static str> {
+    let wrong = "K/N, K below N";
+    let (first, every) = text.split_once('/').ok_or(wrong)?;
+    let (first, every) = (first.parse().map_err(|_| wrong)?, every.parse().map_err(|_| wrong)?);
+    if first < every { Ok((first, every)) } else { Err(wrong) }
+}
+
 #[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
 fn main() -> ExitCode {
-    let outcome = images().and_then(|images| match Cli::parse().mode {
-        Mode::Run(plan) => Ok(run_plan(&images, &plan)),
-        Mode::Case { name, seed } => Ok(try_one(&images, &name, seed)),
+    let mode = Cli::parse().mode;
+    let outcome = images().map(|images| match mode {
+        Mode::Run(plan) => run_plan(&images, &plan),
+        Mode::Case { name, seed } => try_one(&images, &name, seed),
     });
     outcome.unwrap_or_else(|error: Error| {
         eprintln!("corruption: {error}");
@@ -63,8 +77,12 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this tool is for")]
 fn run_plan(images: &[Image], plan: &Plan) -> ExitCode {
-    let (cases, depth) = if plan.whole {
-        (images.iter().flat_map(|image| plan::every(image, 0)).collect(), Depth::Started)
+    let (cases, depth) = if plan.helical {
+        (helical::cases(images, plan.seed), Depth::Repaired)
+    } else if plan.whole {
+        let every = images.iter().flat_map(|image| plan::every(image, 0));
+        let cases: Vec<_> = every.skip(plan.share.0).step_by(plan.share.1).collect();
+        (cases, Depth::Started)
     } else {
         (plan::sample(images, plan.cases, plan.seed), Depth::Repaired)
     };

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_swap_exchanges_two_pages_and_nothing_else() {
         let (disk, path) = (SimDisk::new(), Path::new("/a"));
-        let bytes: Vec<u8> = (0..12_288_u32).map(|at| (at / 4_096) as u8 + 1).collect();
+        let bytes: Vec<u8> = [1, 2, 3].into_iter().flat_map(|page| [page; 4_096]).collect();
         disk.open(path, OpenMode::Create).unwrap().write_all_at(&bytes, 0).unwrap();
         assert!(Damage::Swap(4_096).apply(&disk, path, &disk.fork()).unwrap());
         let pages: Vec<u8> = read(&disk, path).unwrap().chunks(4_096).map(|page| page[0]).collect();

@@ -15,9 +15,13 @@ use super::cluster::{GROUPS, NODES, node_id, open, simulate};
 /// Keys that the history writes, overwrites and removes.
 const KEYS: usize = 8;
 /// Writes, one wave after the other.
-const WAVES: usize = 4;
+const WAVES: usize = 5;
 /// Operations of a wave.
 const WAVE_OPS: usize = 5;
+/// Waves after the newest snapshot.
+const LAST_WAVES: usize = 2;
+/// Operations of each of these.
+const LAST_WAVE_OPS: usize = 2;
 /// The wave after which the older versions of files are taken.
 const OLDER_AT: usize = 2;
 /// Between two waves: long enough for a proof of the tail, and for followers to hear what is committed.
@@ -28,6 +32,9 @@ const SETTLES: Duration = Duration::from_secs(3);
 const UNPROVEN: Duration = Duration::from_millis(4);
 /// Entries after which a snapshot is published.
 const SNAPSHOT_ENTRIES: u64 = 5;
+const _: () =
+    assert!(((LAST_WAVES * LAST_WAVE_OPS) as u64) < SNAPSHOT_ENTRIES, "they stay above the snapshot");
+
 /// For a group to come up.
 const READY: Duration = Duration::from_secs(30);
 /// Decides everything.
@@ -96,8 +103,9 @@ async fn write_history() -> Result<Vec<Image>, Error> {
         if wave == OLDER_AT {
             older = Some(forks(&disks));
         }
-        if wave == WAVES - 1 {
-            // The last one is written on its own: above the newest snapshot, and unproven when the power goes.
+        if wave >= WAVES - LAST_WAVES {
+            // The last ones are written on their own: above the newest snapshot, and the last is unproven when the
+            // power goes.
             tokio::time::sleep(SETTLES).await;
         }
         write_wave(&nodes[0], wave, &mut model).await?;
@@ -124,8 +132,8 @@ pub fn forks(disks: &[SimDisk; NODES]) -> [SimDisk; NODES] {
 
 async fn write_wave(node: &Node, wave: usize, model: &mut Model) -> Result<(), Error> {
     let mut ops = Vec::new();
-    // The last one is too small to be followed by a snapshot.
-    let count = if wave == WAVES - 1 { WAVE_OPS - 1 } else { WAVE_OPS };
+    // The last ones together are too small to be followed by a snapshot.
+    let count = if wave >= WAVES - LAST_WAVES { LAST_WAVE_OPS } else { WAVE_OPS };
     for at in 0..count {
         let number = wave * WAVE_OPS + at;
         let key = Bytes::from(format!("key-{}", number % KEYS));

@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod case;
 pub mod cluster;
 pub mod damage;
+pub mod helical;
 pub mod image;
 mod panics;
 pub mod place;

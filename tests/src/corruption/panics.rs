@@ -11,7 +11,7 @@ thread_local! {
 static WATCHING: Once = Once::new();
 
 /// Runs `work`; what it gives, and every panic on this thread meanwhile, told with its place.
-pub fn watched<T>(work: impl FnOnce() -> T) -> (Option<T>, Vec<String>) {
+pub(super) fn watched<T>(work: impl FnOnce() -> T) -> (Option<T>, Vec<String>) {
     WATCHING.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {

@@ -12,6 +12,12 @@ const PAGE_BYTES: usize = 4_096;
 const HEADER_BYTES: usize = 128;
 /// The head of a batch, at both of its ends.
 const BATCH_HEAD_BYTES: usize = 64;
+/// A record in a batch's table, and what follows it for each entry.
+const RECORD_BYTES: usize = 40;
+const ENTRY_BYTES: usize = 8;
+/// Kinds of records that have entries.
+const ENTRIES: u8 = 1;
+const REPAIR: u8 = 6;
 
 /// The kinds of our files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -43,9 +49,11 @@ impl FileKind {
             "reserve" => Some(Self::Reserve),
             "replica" => Some(Self::Replica),
             "batches" => Some(Self::Store),
-            _ if name.ends_with(".wal") => Some(Self::Log),
-            _ if name.ends_with(".snap") => Some(Self::Snapshot),
-            _ => None,
+            _ => match path.extension()?.to_str()? {
+                "wal" => Some(Self::Log),
+                "snap" => Some(Self::Snapshot),
+                _ => None,
+            },
         }
     }
 
@@ -101,6 +109,58 @@ pub fn has_last_batch_in(bytes: &[u8], at: u64, count: u64) -> bool {
     let Some(last) = batches(bytes).last() else { return false };
     let is_open = bytes[last.end..].iter().all(|&byte| byte == 0);
     is_open && last.start as u64 >= at && last.end as u64 <= at + count
+}
+
+/// An entry's payload in a log's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The entry's index.
+    pub index: u64,
+    /// Its bytes in the file; not empty.
+    pub bytes: Range<u64>,
+    /// Whether it is in the last batch of a file without a seal: one that may never have been whole.
+    pub is_last: bool,
+}
+
+/// The payloads of a log's file, in its order.
+pub fn payloads(bytes: &[u8]) -> Vec<Payload> {
+    let mut found = Vec::new();
+    let all: Vec<Range<usize>> = batches(bytes).collect();
+    let is_open = all.last().is_some_and(|last| bytes[last.end..].iter().all(|&byte| byte == 0));
+    for (at, batch) in all.iter().enumerate() {
+        let is_last = is_open && at + 1 == all.len();
+        found.extend(
+            payloads_of(bytes, batch.start).unwrap_or_default().into_iter().map(|(index, range)| Payload {
+                index,
+                bytes: range.start as u64..range.end as u64,
+                is_last,
+            }),
+        );
+    }
+    found
+}
+
+/// Index and bytes of each entry of the batch at `start`.
+fn payloads_of(bytes: &[u8], start: usize) -> Option<Vec<(u64, Range<usize>)>> {
+    let (records, table_bytes) = (number(bytes, start + 4)?, number(bytes, start + 36)?);
+    let mut row = start + BATCH_HEAD_BYTES;
+    let mut body = row + table_bytes;
+    let mut found = Vec::new();
+    for _ in 0..records {
+        let (kind, count, first) = (*bytes.get(row)?, number(bytes, row + 4)?, number(bytes, row + 8)?);
+        row += RECORD_BYTES;
+        if kind != ENTRIES && kind != REPAIR {
+            continue;
+        }
+        for index in first..first + count {
+            let payload_bytes = number(bytes, row + 4)? & 0x0fff_ffff;
+            if payload_bytes > 0 && kind == ENTRIES {
+                found.push((index as u64, body..body + payload_bytes));
+            }
+            (row, body) = (row + ENTRY_BYTES, body + payload_bytes);
+        }
+    }
+    Some(found)
 }
 
 /// The parts of a log's file that pad it to whole pages.

@@ -113,7 +113,7 @@ impl Seen<'_> {
             self.judge_replica(end, &mut outcomes)?;
         }
         let is_lost = |damaged: &&Damaged| damaged.is_shorter && damaged.cannot_tell();
-        let has_lost = self.damaged.iter().any(|damaged| is_lost(&damaged));
+        let has_lost = self.damaged.iter().any(is_lost);
         if outcomes.is_empty() && has_lost {
             // Nothing on the disk tells that there was more; the leader does.
             outcomes.push((Outcome::Repaired, "entries sent again".to_owned()));
@@ -126,19 +126,19 @@ impl Seen<'_> {
             FileKind::Peers => !self.findings.is_empty() || damaged.is_whole_file(),
             _ => false,
         };
-        if outcomes.is_empty() && self.damaged.iter().all(|damaged| is_small(&damaged)) {
+        if outcomes.is_empty() && self.damaged.iter().all(is_small) {
             // Nothing to show for it but what `check_small` saw.
             outcomes.push((Outcome::Rebuilt, "made anew".to_owned()));
         }
         let is_store = |damaged: &&Damaged| damaged.kind == FileKind::Store;
-        if outcomes.is_empty() && !self.findings.is_empty() && self.damaged.iter().all(|d| is_store(&d)) {
+        if outcomes.is_empty() && !self.findings.is_empty() && self.damaged.iter().all(is_store) {
             // What its file lost, the log had.
             outcomes.push((Outcome::Rebuilt, "replayed".to_owned()));
         }
         let Some(worst) = outcomes.iter().map(|(outcome, _)| *outcome).max() else {
             return self.judge_silent();
         };
-        let is_excused = has_lost || self.damaged.iter().all(|damaged| is_small(&damaged));
+        let is_excused = has_lost || self.damaged.iter().all(is_small);
         if self.findings.is_empty() && worst > Outcome::Dormant && !is_excused {
             return Err(format!("verify calls it clean, and yet: {outcomes:?}"));
         }
@@ -214,7 +214,7 @@ impl Seen<'_> {
         let is_named = |damaged: &&Damaged| reason.contains(&*damaged.place.path().to_string_lossy());
         let has_offset = reason.contains(" at byte ");
         let has_place = self.damaged.iter().all(|damaged| damaged.damage.offset().is_some());
-        if has_place && !(has_offset && self.damaged.iter().any(|damaged| is_named(&damaged))) {
+        if has_place && !(has_offset && self.damaged.iter().any(is_named)) {
             return Err(format!("file and offset are not named: {reason}"));
         }
         Ok(())

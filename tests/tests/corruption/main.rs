@@ -3,9 +3,9 @@
 use quorate_tests::corruption::attempt::{Depth, attempt};
 use quorate_tests::corruption::case::Case;
 use quorate_tests::corruption::image::images;
-use quorate_tests::corruption::plan;
 use quorate_tests::corruption::run::run;
 use quorate_tests::corruption::verdict::Outcome;
+use quorate_tests::corruption::{helical, plan};
 
 /// Cases of a run.
 const CASES: usize = 2_000;
@@ -31,4 +31,14 @@ fn no_damage_of_one_file_gives_a_wrong_value_or_loses_an_acknowledged_one() {
     for outcome in Outcome::ALL {
         assert!(report.count(outcome) > 0, "no case came to {outcome:?}: the history has too little in it");
     }
+}
+
+#[test]
+fn what_one_replica_has_lost_another_gives_back() {
+    let images = images().unwrap();
+    let cases = helical::cases(&images, SEED);
+    let report = run(&images, &cases, Depth::Repaired, SEED, &mut |_| {});
+    println!("{report}");
+    assert_eq!(report.violation_count(), 0, "{:#?}", report.violations);
+    assert!(report.count(Outcome::Repaired) > 50, "{report}");
 }
