@@ -117,7 +117,10 @@ pub(crate) async fn repair(core: &Core, group: GroupId, timeout: Duration) -> Re
     };
     let is_broken = core.lost.lock().contains(&group)
         || core.registry.get(group).is_some_and(|handle| {
-            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_))
+            matches!(
+                handle.status().lifecycle,
+                Lifecycle::Quarantined(_) | Lifecycle::Repairing(_) | Lifecycle::Waiting(_)
+            )
         });
     if !is_broken {
         return Err(refused("the replica here is in service"));

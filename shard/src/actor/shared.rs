@@ -2,7 +2,7 @@
 //! core, I/O or an await.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
     remedy: Mutex<Remedy>,
+    wants_restart: AtomicBool,
     status: Mutex<GroupStatus>,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
@@ -66,6 +67,7 @@ impl Shared {
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             remedy: Mutex::default(),
+            wants_restart: AtomicBool::new(false),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -90,7 +92,7 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => {
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) | Lifecycle::Waiting(reason) => {
                 Err(self.quarantined(reason, false))
             }
         }
@@ -124,6 +126,15 @@ impl Shared {
             *self.remedy.lock() = remedy;
             *lifecycle = Lifecycle::Quarantined(text);
         }
+    }
+
+    /// A start would find what this one waited for.
+    pub(crate) fn want_restart(&self) {
+        self.wants_restart.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wants_restart(&self) -> bool {
+        self.wants_restart.load(Ordering::Acquire)
     }
 
     /// What brings the group back, if it is quarantined.

@@ -11,3 +11,4 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod waiting;

@@ -155,6 +155,8 @@ pub(super) struct TestNode {
     network: Network,
     pools: Pools,
     starts: u64,
+    /// Whether it is the group's only replica.
+    is_alone: bool,
     /// Of all its starts.
     pub(super) stats: Arc<GroupStats>,
 }
@@ -229,7 +231,19 @@ impl TestNode {
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1, stats }
+        Self {
+            id,
+            handle,
+            config,
+            disk,
+            machines,
+            budget,
+            network,
+            pools,
+            starts: 1,
+            is_alone: count == 1,
+            stats,
+        }
     }
 
     /// Starts again, after the handle was stopped.
@@ -249,7 +263,7 @@ impl TestNode {
     }
 
     fn spec(&self) -> StartSpec {
-        start_spec(&self.config, &self.stats)
+        StartSpec { is_alone: self.is_alone, ..start_spec(&self.config, &self.stats) }
     }
 
     /// Starts again as a node would: what is unreadable is being repaired when this returns.
@@ -328,6 +342,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::clone(stats),
         listener: None,
+        is_alone: false,
         store_is_rotten: false,
     }
 }
