@@ -35,6 +35,7 @@ mod snapshot_transfer;
 mod spec;
 pub(crate) mod start;
 mod status;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
