@@ -71,7 +71,17 @@ impl Actor {
     /// Answers everyone, waits for the workers and closes the files.
     pub(crate) async fn end(self, ending: Ending) {
         let Self {
-            shared, core, mut mailbox, log, applier, receiver, mut tasks, mut pending, mut reads, ..
+            shared,
+            core,
+            mut mailbox,
+            log,
+            applier,
+            receiver,
+            mut tasks,
+            mut pending,
+            mut reads,
+            mut time,
+            ..
         } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
         if let Ending::Stopped { .. } = ending {
@@ -82,6 +92,7 @@ impl Actor {
         shared.role.send_replace(role);
         pending.fail_all(&shared.unanswered(true));
         reads.fail_all(&shared.unanswered(false));
+        time.fail_all(&shared.unanswered(false));
         mailbox.requests.close();
         while let Ok(queued) = mailbox.requests.try_recv() {
             let error = shared.check_running().err().unwrap_or(Error::Stopped { group: shared.group });

@@ -73,6 +73,7 @@ impl Actor {
                 self.inputs.push(Input::Transfer { ticket, to });
             }
             Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::Time(call) => self.take_time_call(call),
         }
     }
 
@@ -87,6 +88,7 @@ impl Actor {
 
     fn on_applied(&mut self, through: Index) {
         if !self.is_waited_restored(through) {
+            self.note_lease_applied(through);
             self.inputs.push(Input::Applied { through });
             self.end_waiting();
         }

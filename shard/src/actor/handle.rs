@@ -9,7 +9,9 @@ use bytes::Bytes;
 use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
-use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_storage::{
+    ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Timestamp,
+};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
@@ -25,6 +27,7 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::actor::time::TimeCall;
 use crate::actor::waiting::SnapshotWanted;
 use crate::actor::waiting_wire::SnapshotQuestion;
 use crate::catalog::CATALOG_GROUP;
@@ -181,6 +184,43 @@ impl GroupHandle {
         self.request(Request::Read { level, waiter }, 0)?;
         let outcome = self.answered(answer, deadline, false).await;
         self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
+    }
+
+    /// A timestamp of the group's clock, at or above what the leader's wall clock shows: larger than all that leaders of
+    /// this or an earlier term have given or merged, and given only once ([`crate::hlc`] says why). Costs no disk write while
+    /// the clock is in use: one lease for each half window, for all callers together; the first caller waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::ClockSkew`] if the leader's node must not lease; [`Error::NoCeiling`] or
+    /// [`Error::CeilingExpired`] if no lease was applied within the deadline; those of [`GroupHandle::read`]. It never has an
+    /// effect.
+    pub async fn timestamp(&self, deadline: Duration) -> Result<Timestamp> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Issue { reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    /// Merges a timestamp of another clock into the group's: on `Ok` all timestamps that this leader and those after it
+    /// give from now on are larger than `remote`.
+    ///
+    /// # Errors
+    /// [`Error::TimestampAhead`] if it is more than [`crate::hlc::CLOCK_OFFSET_MAX`] ahead of the leader's wall clock; those of
+    /// [`GroupHandle::timestamp`].
+    pub async fn observe(&self, remote: Timestamp, deadline: Duration) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Observe { remote, reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    async fn timed<T>(&self, answer: oneshot::Receiver<Result<T>>, deadline: Duration) -> Result<T> {
+        let outcome = match self.answered(answer, deadline, false).await {
+            Err(Error::DeadlineExceeded) => Err(self.inner.shared.no_timestamp()),
+            outcome => outcome,
+        };
+        let stats = &self.inner.shared.stats.requests;
+        let counted = if outcome.is_ok() { &stats.timestamps } else { &stats.timestamps_refused };
+        counted.increment();
         outcome
     }
 

@@ -37,6 +37,7 @@ mod snapshot_transfer;
 mod spec;
 pub(crate) mod start;
 mod status;
+pub(crate) mod time;
 mod waiting;
 mod waiting_wire;
 

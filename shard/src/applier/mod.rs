@@ -305,7 +305,7 @@ impl Inner {
         stats.batches.increment();
         stats.entries.add(entries);
         stats.durable.set(state.machine.durable_applied().get());
-        self.publish(through);
+        self.publish(&state.record);
         answers.send(&outputs);
         self.report(through);
         Ok(())
@@ -319,7 +319,7 @@ impl Inner {
                 self.report(state.record.applied.index);
             }
             ApplyWork::Restore { token, label } => return Ok(Next::Restores(token, label)),
-            ApplyWork::Announce => self.publish(state.record.applied.index),
+            ApplyWork::Announce => self.publish(&state.record),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
@@ -343,8 +343,11 @@ impl Inner {
         Ok(Next::Goes)
     }
 
-    /// Shows the state at `through` to everyone on this node.
-    fn publish(&self, through: Index) {
+    /// Shows the state, which holds `record`, to everyone on this node.
+    fn publish(&self, record: &AppliedRecord) {
+        let through = record.applied.index;
+        // First: whoever sees the index must find the ceiling of every lease below it.
+        self.parts.shared.set_hlc_ceiling(record.hlc_ceiling);
         if let (Some(listener), Some(reader)) = (&self.parts.listener, self.parts.shared.reader()) {
             listener.applied(through, reader.as_ref());
         }

@@ -107,9 +107,9 @@ impl Inner {
         shared.stats.snapshots.installed.increment();
         shared.stats.snapshots.index.set(index.get());
         shared.set_reader(state.machine.reader());
+        self.publish(&state.record);
         *self.state.lock() = Some(state);
         self.queue.lock().release();
-        self.publish(index);
         self.report(index);
         self.go_on();
     }
