@@ -22,7 +22,7 @@ pub(super) struct Report {
 /// Latencies are those of the other groups' writes; bytes those of the snapshot file.
 #[derive(Clone, Serialize)]
 pub(super) struct Phase {
-    phase: &'static str,
+    name: &'static str,
     seconds: f64,
     bytes: u64,
     writes: u64,
@@ -54,10 +54,10 @@ pub(super) struct Summary {
 }
 
 impl Phase {
-    pub(super) fn of(phase: &'static str, part: &Part, bytes: u64) -> Self {
+    pub(super) fn of(name: &'static str, part: &Part, bytes: u64) -> Self {
         let quantile = |quantile| part.latency.value_at_quantile(quantile);
         Self {
-            phase,
+            name,
             seconds: part.elapsed.as_secs_f64(),
             bytes,
             writes: part.latency.len(),

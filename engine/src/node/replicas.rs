@@ -133,14 +133,12 @@ fn spec(core: &Core, group: GroupId) -> Result<StartSpec> {
 /// other node.
 fn is_alone(core: &Core, group: GroupId) -> bool {
     let (catalog, own) = (core.copy.load(), core.config.node);
-    match catalog.groups.get(&group).filter(|_| catalog.version.is_some()) {
-        Some(record) => record.descriptor.replicas.iter().all(|replica| replica.node == own),
-        None => {
-            let remembered = core.remembered.lock();
-            let configured = core.config.bootstrap.nodes.iter().map(|configured| configured.node);
-            remembered.keys().copied().chain(configured).all(|node| node == own)
-        }
+    if let Some(record) = catalog.groups.get(&group).filter(|_| catalog.version.is_some()) {
+        return record.descriptor.replicas.iter().all(|replica| replica.node == own);
     }
+    let remembered = core.remembered.lock();
+    let configured = core.config.bootstrap.nodes.iter().map(|configured| configured.node);
+    remembered.keys().copied().chain(configured).all(|node| node == own)
 }
 
 async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {

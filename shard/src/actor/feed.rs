@@ -28,7 +28,7 @@ impl Actor {
             }
             Event::Persisted { ready, is_idle } => self.on_persisted(ready, is_idle),
             Event::Applied { through } => self.on_applied(through),
-            Event::Restoring(restoration) => self.restore(restoration),
+            Event::Restoring(restoration) => self.restore(*restoration),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
             Event::SnapshotSettled(outcome) => self.on_settled(outcome),

@@ -88,7 +88,7 @@ pub(crate) enum Event {
         through: Index,
     },
     /// The applier has come to an installed snapshot: whoever takes this carries the restore out.
-    Restoring(Restoration),
+    Restoring(Box<Restoration>),
     Fetched {
         fetch: Fetch,
         entries: Option<Vec<Entry>>,

@@ -203,7 +203,7 @@ impl Inner {
         match self.carry_out(taken) {
             None => self.go_on(),
             // Comes back when it is done. The actor that would carry it out is gone: then at once.
-            Some(lent) => drop(self.parts.events.send(Event::Restoring(lent))),
+            Some(lent) => drop(self.parts.events.send(Event::Restoring(Box::new(lent)))),
         }
     }
 

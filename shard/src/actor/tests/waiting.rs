@@ -132,8 +132,8 @@ async fn two_replicas_that_wait_are_both_helped_by_the_third() {
     for node in &nodes {
         node.kill().await;
     }
-    for at in 0..2 {
-        rot(&nodes[at]);
+    for node in &nodes[..2] {
+        rot(node);
     }
     for node in &mut nodes {
         node.restart().await;
