@@ -46,5 +46,7 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
-pub use node::{GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
+pub use node::{
+    GroupReadiness, Node, Placement, Readiness, StartProgress, Topology, TopologyGroup, TopologyNode,
+};
 pub use seams::Seams;

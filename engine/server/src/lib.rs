@@ -17,6 +17,7 @@ mod logging;
 pub mod memory;
 pub mod node;
 pub mod options;
+mod progress;
 pub mod resp;
 mod serve;
 pub mod signals;

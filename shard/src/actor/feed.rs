@@ -29,6 +29,7 @@ impl Actor {
             Event::Persisted { ready, is_idle } => self.on_persisted(ready, is_idle),
             Event::Applied { through } => self.inputs.push(Input::Applied { through }),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
+            Event::LabelRead(read) => self.on_label_read(read),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
             Event::SnapshotSettled(outcome) => self.on_settled(outcome),
             Event::SnapshotSent { to, number, delivered } => {

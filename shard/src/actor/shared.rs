@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     lifecycle: RwLock<Lifecycle>,
     remedy: Mutex<Remedy>,
     status: Mutex<GroupStatus>,
+    /// As in [`GroupStatus`].
+    replay_through: Index,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
 
@@ -66,6 +68,7 @@ impl Shared {
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             remedy: Mutex::default(),
+            replay_through: status.replay_through,
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -124,6 +127,10 @@ impl Shared {
             *self.remedy.lock() = remedy;
             *lifecycle = Lifecycle::Quarantined(text);
         }
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        *self.applied.borrow() < self.replay_through
     }
 
     /// What brings the group back, if it is quarantined.

@@ -1,8 +1,10 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
 mod cluster;
+mod cold_start;
 mod crash_points;
 mod failures;
+mod kept;
 mod machine;
 mod node;
 mod quarantine;
