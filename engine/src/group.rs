@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_shard::actor::{GroupStatus, ReadLevel};
+use quorate_shard::actor::{GroupStatus, Quarantine, ReadLevel};
 use quorate_shard::router::{Limits, Target};
 use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
 use quorate_storage::kv::KeysPage;
+use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId};
 use quorate_telemetry::stats::GroupReport;
 
@@ -50,6 +51,25 @@ impl Group {
     /// Whether this node runs a replica of it.
     pub fn has_replica(&self) -> bool {
         self.core.registry.get(self.id).is_some()
+    }
+
+    /// Why the replica on this node is out of service, if it is quarantined.
+    pub fn local_quarantine(&self) -> Option<Quarantine> {
+        self.core.registry.get(self.id).and_then(|handle| handle.quarantine())
+    }
+
+    /// Publishes a snapshot of the replica on this node now. On `Ok` it is durable and recorded in the log; if nothing
+    /// was applied since the newest one, that one is the answer. Ends within `timeout`; the publishing goes on all the
+    /// same, and a later call is answered by it or by the next.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::NoSuchGroup`] without a replica here; [`quorate_shard::Error::DeadlineExceeded`];
+    /// [`quorate_shard::Error::Read`] if it could not be written.
+    pub async fn publish_snapshot(&self, timeout: Duration) -> Result<SnapshotToken> {
+        self.core.check_running()?;
+        let missing = quorate_shard::Error::NoSuchGroup { group: self.id };
+        let handle = self.core.registry.get(self.id).ok_or(missing)?;
+        Ok(handle.publish_snapshot(timeout).await?)
     }
 
     /// What the replica on this node has counted, if there is one.

@@ -29,16 +29,17 @@ mod group;
 mod kv;
 mod membership;
 mod node;
+mod repair;
 mod seams;
 
 pub use quorate_shard::actor::{
-    GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory,
+    GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, StateContext, StateMachineFactory,
 };
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
 pub use quorate_storage::kv::{KeysPage, KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
-pub use quorate_storage::{EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
+pub use quorate_storage::{ClusterId, EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
 pub use quorate_transport::Error as TransportError;
 
 pub use builder::{Builder, open_with_seams};
@@ -47,6 +48,8 @@ pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
 pub use node::{
-    GroupReadiness, Node, Placement, Readiness, StartProgress, Topology, TopologyGroup, TopologyNode,
+    DiskRoom, GroupReadiness, Node, Placement, Readiness, StartProgress, Topology, TopologyGroup,
+    TopologyNode,
 };
+pub use repair::{Condition, NotRepairable, RepairPlan, RepairStep};
 pub use seams::Seams;

@@ -69,17 +69,15 @@ async fn draw(running: &dyn RunningCluster) -> Infallible {
 /// The stages in which there are groups.
 pub(crate) fn stages(progress: &StartProgress) -> String {
     let StartProgress { opening, restoring, replaying, leaderless, out_of_service, .. } = *progress;
-    [
+    let stages = [
         (opening, "opening"),
         (restoring, "restoring"),
         (replaying, "replaying"),
         (leaderless, "without a leader"),
         (out_of_service, "out of service"),
-    ]
-    .into_iter()
-    .filter(|&(groups, _)| groups > 0)
-    .map(|(groups, stage)| format!(", {groups} {stage}"))
-    .collect()
+    ];
+    let told = stages.iter().filter(|(groups, _)| *groups > 0);
+    told.fold(String::new(), |text, (groups, stage)| text + &format!(", {groups} {stage}"))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
-use quorate_shard::disk_space::DiskSpace;
+use quorate_shard::disk_space::{DiskSpace, Room};
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
@@ -42,6 +42,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
+use crate::repair::RepairPlan;
 use crate::seams::Seams;
 pub use readiness::{GroupReadiness, Readiness, StartProgress};
 pub use topology::{Placement, Topology, TopologyGroup, TopologyNode};
@@ -106,6 +107,17 @@ impl Core {
             .filter(|left| !left.is_zero())
             .ok_or(Error::Group(quorate_shard::Error::DeadlineExceeded))
     }
+}
+
+/// The room on a node's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// What it means for writes.
+    pub room: Room,
+    /// Bytes that were free.
+    pub free_bytes: u64,
+    /// Bytes that must be free for [`Room::Ample`].
+    pub needed_bytes: u64,
 }
 
 /// A running node. Clones are handles to the same node; all operations may be called from any task.
@@ -285,15 +297,29 @@ impl Node {
 
     /// Puts a new replica of `group` in the place of this node's own, which is out of service: lost, or quarantined.
     /// Returns its id when it has caught up and votes. The old one's files, if there are any, are kept as
-    /// `groups/<group>.quarantined-<incarnation>` in the data directory, until somebody removes them. If it is
-    /// interrupted, call it again.
+    /// `groups/<group>.quarantined-<incarnation>` in the data directory, until somebody removes them. Ends within
+    /// `timeout`; whenever it is interrupted, call it again.
     ///
     /// # Errors
-    /// [`quorate_shard::Error::ConfChangeRefused`] if the replica here is in service, if there is none, or if it is its
-    /// group's only voter; those of [`Group::replace_replica`].
-    pub async fn repair(&self, group: GroupId) -> Result<quorate_storage::ReplicaId> {
+    /// [`Error::NotRepairable`] if the replica here is in service, if there is none, or if it is its group's only one;
+    /// those of [`Group::replace_replica`].
+    pub async fn repair(&self, group: GroupId, timeout: Duration) -> Result<quorate_storage::ReplicaId> {
         self.core.check_running()?;
-        crate::membership::repair(&self.core, group, self.core.config.deadline).await
+        crate::repair::repair(&self.core, group, timeout).await
+    }
+
+    /// What [`Node::repair`] would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotRepairable`]; [`quorate_shard::Error::NoSuchGroup`].
+    pub fn repair_plan(&self, group: GroupId) -> Result<RepairPlan> {
+        crate::repair::plan(&self.core, group)
+    }
+
+    /// The room on the disk of the data directory, as it was last measured.
+    pub fn disk_room(&self) -> DiskRoom {
+        let space = &self.core.space;
+        DiskRoom { room: space.room(), free_bytes: space.free_bytes(), needed_bytes: space.needed_bytes() }
     }
 
     /// Waits until every group with a replica here runs and knows its leader.

@@ -1,9 +1,7 @@
 //! How a group ends: stopped, or quarantined.
 
-use std::sync::Arc;
-
 use crate::actor::outbound::QUARANTINE_NOTICE;
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::run::Actor;
 use crate::actor::status::Lifecycle;
 use crate::core::Role;
@@ -27,7 +25,7 @@ impl Actor {
         }
         let reason = failure.reason();
         tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
-        self.shared.quarantine(reason, Arc::from(failure.to_string()), failure.remedy());
+        self.shared.quarantine(Quarantine::from(failure));
         self.ending = Some(Ending::Quarantined);
         self.tell_quarantined();
     }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
-use crate::actor::quarantine::{Failure, Remedy};
+use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
@@ -71,10 +71,9 @@ impl GroupHandle {
     /// Stands in for a group that could not be started: everything asked of it ends as
     /// [`Error::Quarantined`] with the reason.
     pub fn quarantined(deps: &GroupDeps, spec: &StartSpec, failure: &StartError) -> Self {
-        let reason: Arc<str> = Arc::from(failure.to_string());
         let status = GroupStatus::unknown(spec.group, deps.node);
         let (handle, _) = Self::standing_in(deps, spec, status);
-        handle.inner.shared.quarantine(failure.reason(), reason, failure.remedy());
+        handle.inner.shared.quarantine(Quarantine::from(failure));
         handle
     }
 
@@ -302,7 +301,12 @@ impl GroupHandle {
 
     /// What brings the group back, if it is quarantined.
     pub fn remedy(&self) -> Option<Remedy> {
-        self.inner.shared.remedy()
+        self.quarantine().map(|quarantine| quarantine.remedy)
+    }
+
+    /// Why the group is out of service, if it is quarantined.
+    pub fn quarantine(&self) -> Option<Quarantine> {
+        self.inner.shared.quarantined()
     }
 
     /// What the node's collector publishes of this group.

@@ -45,7 +45,7 @@ pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
-pub use quarantine::Remedy;
+pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{

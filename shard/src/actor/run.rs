@@ -18,7 +18,7 @@ use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
-use crate::actor::quarantine::{Failure, Remedy};
+use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
@@ -68,7 +68,8 @@ struct PanicGuard(Arc<Shared>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.quarantine(QuarantineReason::Panic, Arc::from("panic in the actor"), Remedy::Repair);
+            let counted = (QuarantineReason::Panic, Remedy::Repair);
+            self.0.quarantine(Quarantine::new(counted, "panic in the actor", None));
         }
     }
 }

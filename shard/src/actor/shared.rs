@@ -8,11 +8,11 @@ use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
 use quorate_storage::{GroupId, Index};
 use quorate_telemetry::GroupStats;
-use quorate_telemetry::stats::{GroupState, QuarantineReason};
+use quorate_telemetry::stats::GroupState;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
-use crate::actor::quarantine::Remedy;
+use crate::actor::quarantine::Quarantine;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -36,7 +36,8 @@ pub(crate) struct Shared {
     /// From here on a live follower needs the log; `u64::MAX` if none holds it.
     log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
-    remedy: Mutex<Remedy>,
+    /// Set while the lifecycle is quarantined.
+    quarantine: Mutex<Option<Quarantine>>,
     status: Mutex<GroupStatus>,
     /// As in [`GroupStatus`].
     replay_through: Index,
@@ -67,7 +68,7 @@ impl Shared {
             backlog: Arc::default(),
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
-            remedy: Mutex::default(),
+            quarantine: Mutex::default(),
             replay_through: status.replay_through,
             status: Mutex::new(status),
             reader: RwLock::new(None),
@@ -93,16 +94,14 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => {
-                Err(self.quarantined(reason, false))
-            }
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => Err(self.refused(reason, false)),
         }
     }
 
     /// The end of a request that was accepted and never answered.
     pub(crate) fn unanswered(&self, may_have_been_appended: bool) -> Error {
         match &*self.lifecycle.read() {
-            Lifecycle::Quarantined(reason) => self.quarantined(reason, may_have_been_appended),
+            Lifecycle::Quarantined(reason) => self.refused(reason, may_have_been_appended),
             _ if may_have_been_appended => Error::Indeterminate { group: self.group },
             _ => Error::Stopped { group: self.group },
         }
@@ -119,13 +118,13 @@ impl Shared {
         }
     }
 
-    /// Takes the group out of service; `remedy` is what brings it back. The first reason stays, with its remedy.
-    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>, remedy: Remedy) {
+    /// Takes the group out of service. The first quarantine stays.
+    pub(crate) fn quarantine(&self, quarantine: Quarantine) {
         let mut lifecycle = self.lifecycle.write();
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
-            self.stats.set_quarantined(reason);
-            *self.remedy.lock() = remedy;
-            *lifecycle = Lifecycle::Quarantined(text);
+            self.stats.set_quarantined(quarantine.reason);
+            *lifecycle = Lifecycle::Quarantined(Arc::clone(&quarantine.text));
+            *self.quarantine.lock() = Some(quarantine);
         }
     }
 
@@ -133,10 +132,9 @@ impl Shared {
         *self.applied.borrow() < self.replay_through
     }
 
-    /// What brings the group back, if it is quarantined.
-    pub(crate) fn remedy(&self) -> Option<Remedy> {
-        let lifecycle = self.lifecycle.read();
-        matches!(*lifecycle, Lifecycle::Quarantined(_)).then(|| *self.remedy.lock())
+    /// Why the group is out of service, if it is quarantined.
+    pub(crate) fn quarantined(&self) -> Option<Quarantine> {
+        self.quarantine.lock().clone()
     }
 
     pub(crate) fn lifecycle(&self) -> Lifecycle {
@@ -177,7 +175,7 @@ impl Shared {
         }
     }
 
-    fn quarantined(&self, reason: &Arc<str>, maybe_committed: bool) -> Error {
+    fn refused(&self, reason: &Arc<str>, maybe_committed: bool) -> Error {
         Error::Quarantined { group: self.group, reason: Arc::clone(reason), maybe_committed }
     }
 }

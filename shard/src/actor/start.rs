@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::{Opened, launch};
 use crate::actor::open::{Found, find_replica};
-use crate::actor::quarantine::{Remedy, reason_of};
+use crate::actor::quarantine::{Quarantine, Remedy, reason_of};
 use crate::actor::report;
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
@@ -98,6 +98,21 @@ impl StartError {
     }
 }
 
+impl From<&StartError> for Quarantine {
+    fn from(error: &StartError) -> Self {
+        let counted = (error.reason(), error.remedy());
+        match error {
+            StartError::Open { cause, .. } => Self::new(counted, &error.to_string(), Some(cause)),
+            StartError::Unreadable { damage, .. } => {
+                let place = damage.missing.first().map(|first| (first.file.clone(), first.offset));
+                let (file, offset) = place.unzip();
+                Self { file, offset, ..Self::new(counted, &error.to_string(), None) }
+            }
+            _ => Self::new(counted, &error.to_string(), None),
+        }
+    }
+}
+
 /// Opens a group that was created on this node and runs it. Returns once it takes part. Nothing else of the node
 /// waits for it: groups open side by side, as many as [`GroupWorkers::open`] has threads; those whose state must be
 /// restored go on [`GroupWorkers::restore`], so that the others do not wait behind them.
@@ -135,14 +150,17 @@ async fn open(deps: &Arc<GroupDeps>, spec: &StartSpec, began: &mut Duration) -> 
             Ok(found) => found,
             Err(failure) => return Ok((began, Err(failure))),
         };
-        let opened =
-            if found.is_heavy() { Ok(Turn::Heavy(Box::new(found))) } else { found.pass().map(Turn::Done) };
+        let opened = if found.is_heavy() {
+            Ok(Turn::Heavy(Box::new(found)))
+        } else {
+            found.pass().map(|opened| Turn::Done(Box::new(opened)))
+        };
         Ok((began, opened))
     })
     .await?;
     *began = at;
     match found? {
-        Turn::Done(opened) => Ok(opened),
+        Turn::Done(opened) => Ok(*opened),
         Turn::Heavy(found) => {
             spec.stats.set_state(GroupState::Restoring);
             run(deps.workers.restore.as_ref(), spec.group, move || found.pass()).await
@@ -152,7 +170,7 @@ async fn open(deps: &Arc<GroupDeps>, spec: &StartSpec, began: &mut Duration) -> 
 
 /// How far a group came in its first turn.
 enum Turn {
-    Done(Opened),
+    Done(Box<Opened>),
     /// What is left takes as long as the state is large.
     Heavy(Box<Found>),
 }

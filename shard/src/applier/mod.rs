@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::AppliedListener;
 use crate::actor::mailbox::{Applied, Event, ProposalReply};
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::shared::{Shared, add};
 use crate::applier::batch::Batch;
 use crate::applier::queue::{Queue, Taken};
@@ -347,7 +347,7 @@ impl Inner {
     /// Takes the group out of service: nothing more is applied here.
     fn halt(&self, failure: Failure, replies: Vec<EntryReply>) {
         let shared = &self.parts.shared;
-        shared.quarantine(failure.reason(), failure.to_string().into(), failure.remedy());
+        shared.quarantine(Quarantine::from(&failure));
         for reply in replies {
             reply.fail(shared.unanswered(true));
         }

@@ -127,10 +127,12 @@ async fn a_state_as_fresh_as_the_newest_snapshot_is_not_restored_and_the_gap_is_
     assert!(matches!(last_gap, Some((ColdStartOutcome::Skipped, _))), "{last_gap:?}");
 }
 
+/// What befalls a state while its replica is stopped.
+type Change = fn(&mut Kept, &[State; 4]);
+
 #[tokio::test(start_paused = true)]
 async fn every_reason_to_restore_restores_once_and_replays_the_rest() {
     let fallback = Outcome::Fallback;
-    type Change = fn(&mut Kept, &[State; 4]);
     let cases: [(Change, Outcome); 5] = [
         (|kept, states| kept.state = states[0].clone(), Outcome::Executed),
         (|kept, _| kept.state = State::default(), fallback(FallbackReason::MissingMeta)),
