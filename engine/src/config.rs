@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use quorate_shard::hlc::{HlcConfig, Renew};
+use quorate_shard::hlc::{WINDOW_MAX, WINDOW_MIN};
 use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::kv::StoreKind;
 use quorate_storage::{ClusterId, KeyRange, NodeId};
@@ -77,8 +79,8 @@ pub struct SnapshotConfig {
     pub follower_grace: Duration,
     /// Snapshots kept, as far as they take no more than three times the newest. Default 3; 2 or 3.
     pub kept: usize,
-    /// Bytes of snapshots that this node sends, or reads back to verify them, in a second. Default 64 MiB; 1 KiB to
-    /// 16 GiB.
+    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second. Default
+    /// 64 MiB; 1 KiB to 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots that this node writes at one time. Default 2; 1 to 64.
     pub publishing_max: usize,
@@ -217,6 +219,8 @@ pub struct Config {
     pub cold_start: ColdStartConfig,
     /// Room on the disk.
     pub disk: DiskConfig,
+    /// The groups' clocks.
+    pub hlc: HlcConfig,
     /// Threads that write logs. Default 4.
     pub log_writers: usize,
     /// Threads that apply. Default 2.
@@ -248,6 +252,7 @@ impl Config {
             snapshots: SnapshotConfig::default(),
             cold_start: ColdStartConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
+            hlc: HlcConfig::default(),
             log_writers: 4,
             appliers: 2,
             memtable_bytes: 64 << 20,
@@ -278,6 +283,9 @@ impl Config {
         }
         if self.bootstrap.ranges.is_empty() || self.bootstrap.replication == 0 {
             return refuse("bootstrap", "a cluster starts with at least one group of one replica");
+        }
+        if !(WINDOW_MIN..=WINDOW_MAX).contains(&self.hlc.window) {
+            return refuse("hlc.window", "must be 1 s to 60 s");
         }
         self.snapshots.check()?;
         self.cold_start.check()?;
@@ -360,6 +368,18 @@ mod tests {
         config.check().unwrap();
         config.raft.election_ticks = 2;
         assert!(config.check().unwrap_err().to_string().contains("raft.election_ticks"));
+    }
+
+    #[test]
+    fn the_window_of_leases_is_bounded() {
+        let check = |millis| {
+            let hlc = HlcConfig { window: Duration::from_millis(millis), ..HlcConfig::default() };
+            Config { hlc, ..Config::new("x") }.check().map_err(|error| error.to_string())
+        };
+        check(1_000).unwrap();
+        check(60_000).unwrap();
+        assert!(check(999).unwrap_err().contains("hlc.window"));
+        assert!(check(60_001).unwrap_err().contains("hlc.window"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod announce;
 mod bootstrap;
 mod catalog;
+mod clock;
 mod disk_space;
 mod handler;
 mod machines;
@@ -172,6 +173,13 @@ impl Node {
     /// The state of every replica on this node, by group.
     pub fn local_groups(&self) -> Vec<GroupStatus> {
         self.core.registry.all().values().map(GroupHandle::status).collect()
+    }
+
+    /// How far this node's wall clock is ahead of the median of the nodes' (behind: negative), in milliseconds; 0 while
+    /// fewer than three are heard of. A node that is off by more than half a second campaigns for no group and leases no
+    /// time.
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.core.deps.clock_watch.offset_ms()
     }
 
     /// The groups the catalog knows, group 0 included, dropped ones not.

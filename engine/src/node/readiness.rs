@@ -24,6 +24,8 @@ pub enum GroupReadiness {
     Lost,
     /// Entries of its log are unreadable and are being fetched from other nodes.
     Repairing(String),
+    /// It has no intact snapshot that its log reaches, and waits for one of another node: it votes, and serves nothing.
+    Waiting(String),
     /// A failure of its own has stopped it.
     Quarantined(String),
 }
@@ -92,9 +94,10 @@ impl Readiness {
                 GroupReadiness::Replaying => &mut progress.replaying,
                 GroupReadiness::NoLeader => &mut progress.leaderless,
                 GroupReadiness::Ready => &mut progress.ready,
-                GroupReadiness::Lost | GroupReadiness::Repairing(_) | GroupReadiness::Quarantined(_) => {
-                    &mut progress.out_of_service
-                }
+                GroupReadiness::Lost
+                | GroupReadiness::Repairing(_)
+                | GroupReadiness::Waiting(_)
+                | GroupReadiness::Quarantined(_) => &mut progress.out_of_service,
             } += 1;
         }
         progress
@@ -111,6 +114,7 @@ impl Readiness {
             GroupReadiness::Ready
             | GroupReadiness::Lost
             | GroupReadiness::Repairing(_)
+            | GroupReadiness::Waiting(_)
             | GroupReadiness::Quarantined(_) => true,
         };
         self.has_catalog && !self.is_stopping && self.groups.iter().all(|(_, group)| serves(group))
@@ -157,6 +161,7 @@ impl Node {
         let status = handle.status();
         match status.lifecycle {
             Lifecycle::Repairing(reason) => GroupReadiness::Repairing(reason.to_string()),
+            Lifecycle::Waiting(reason) => GroupReadiness::Waiting(reason.to_string()),
             Lifecycle::Quarantined(reason) => GroupReadiness::Quarantined(reason.to_string()),
             _ if status.is_replaying() => GroupReadiness::Replaying,
             _ if status.role.leader.is_some() => GroupReadiness::Ready,

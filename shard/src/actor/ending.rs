@@ -61,7 +61,7 @@ impl Actor {
         let Some(stopping) = self.stopping.as_ref().filter(|_| self.ending.is_none()) else { return };
         let core = &self.core.0;
         let leads_others = stopping.waits_for_heir && core.role().is_leader;
-        let is_applied = core.status().applied == core.status().handed;
+        let is_applied = core.is_waiting() || core.status().applied == core.status().handed;
         let is_durable = self.timers.durable_ready == self.timers.handed_ready;
         if !leads_others && self.pending.is_empty() && self.reads.is_empty() && is_applied && is_durable {
             self.ending = Some(Ending::Stopped { clean: true });
@@ -71,7 +71,17 @@ impl Actor {
     /// Answers everyone, waits for the workers and closes the files.
     pub(crate) async fn end(self, ending: Ending) {
         let Self {
-            shared, core, mut mailbox, log, applier, receiver, mut tasks, mut pending, mut reads, ..
+            shared,
+            core,
+            mut mailbox,
+            log,
+            applier,
+            receiver,
+            mut tasks,
+            mut pending,
+            mut reads,
+            mut time,
+            ..
         } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
         if let Ending::Stopped { .. } = ending {
@@ -82,6 +92,7 @@ impl Actor {
         shared.role.send_replace(role);
         pending.fail_all(&shared.unanswered(true));
         reads.fail_all(&shared.unanswered(false));
+        time.fail_all(&shared.unanswered(false));
         mailbox.requests.close();
         while let Ok(queued) = mailbox.requests.try_recv() {
             let error = shared.check_running().err().unwrap_or(Error::Stopped { group: shared.group });

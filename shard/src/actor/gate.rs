@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_storage::cold_start::{
-    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, StoreCondition, VerifyMode,
-    apply_header, decide, needs_header,
+    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, RefusalReason, StoreCondition,
+    VerifyMode, apply_header, decide, needs_header,
 };
+use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::LogState;
-use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken};
+use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,
@@ -32,6 +33,9 @@ pub(crate) struct Gate<'a> {
     pub(crate) held: &'a Held,
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) disk: &'a dyn Disk,
+    /// See [`crate::actor::StartSpec::is_alone`].
+    pub(crate) is_alone: bool,
 }
 
 /// What the state machine says of itself.
@@ -42,16 +46,18 @@ pub(crate) struct Held {
     store: StoreCondition,
 }
 
-/// The state machine holds what a start needs.
+/// How the gate was passed.
 pub(crate) struct Passed {
-    /// What it holds: the floor.
+    /// What it holds: the floor. For a replica that waits, the log's base, without a membership.
     pub(crate) record: AppliedRecord,
     /// Snapshots that were not found damaged on the way, oldest first.
     pub(crate) intact: Vec<SnapshotToken>,
     /// Those that were: never to be used again.
     pub(crate) damaged: Vec<SnapshotToken>,
-    /// All but the times that only the caller knows.
-    pub(crate) report: ColdStartReport,
+    /// Why the replica has to wait for a snapshot of another one, if it has to.
+    pub(crate) waits: Option<Arc<str>>,
+    /// All but the times that only the caller knows; `None` if it has to wait.
+    pub(crate) report: Option<ColdStartReport>,
 }
 
 /// A decision that was carried out.
@@ -95,7 +101,8 @@ impl Gate<'_> {
         decision.is_start() && (decision.restore_from.is_some() || (is_read && !self.tokens.is_empty()))
     }
 
-    /// Brings the state machine to a floor that the log reaches.
+    /// Brings the state machine to a floor that the log reaches. Where every snapshot that could do it is damaged or
+    /// gone, and other replicas have the state, this one waits for a snapshot of theirs: its log is whole all the same.
     ///
     /// # Errors
     /// [`StartError::Refused`] if log and state contradict each other; [`StartError::Open`] if no snapshot that is
@@ -108,6 +115,9 @@ impl Gate<'_> {
         loop {
             let decision = decide(&self.inputs(tokens.last().copied()));
             if let Outcome::Refused(reason) = decision.outcome {
+                if reason == RefusalReason::Gap && !self.has_nobody_else() {
+                    return Ok(self.wait((tokens, damaged), first_failure.as_ref()));
+                }
                 // A snapshot that should have been there is the cause; the gap is only what follows from it.
                 return Err(match first_failure {
                     Some(cause) => StartError::Open { group: self.group, cause },
@@ -122,7 +132,13 @@ impl Gate<'_> {
                     let mut intact = tokens.to_vec();
                     intact.truncate(tokens.len() - done.damaged.len());
                     damaged.extend(done.damaged);
-                    return Ok(Passed { record: done.record, intact, damaged, report });
+                    return Ok(Passed {
+                        record: done.record,
+                        intact,
+                        damaged,
+                        waits: None,
+                        report: Some(report),
+                    });
                 }
                 Err(error) => {
                     tracing::error!(group = %self.group, %error, "a snapshot that is needed cannot be used");
@@ -138,6 +154,45 @@ impl Gate<'_> {
                 }
             }
         }
+    }
+
+    /// What there is to go on with until a snapshot comes: the log, from its base on.
+    fn wait(
+        &self,
+        (intact, damaged): (&[SnapshotToken], Vec<SnapshotToken>),
+        failure: Option<&Error>,
+    ) -> Passed {
+        let skeleton = &self.log.skeleton;
+        let waits: Arc<str> = match failure {
+            Some(failure) => failure.to_string().into(),
+            None => format!("no snapshot reaches the log, which begins at {}", skeleton.first()).into(),
+        };
+        tracing::warn!(group = %self.group, reason = %waits, "the replica waits for a snapshot");
+        let mut record = self.nothing();
+        record.applied = skeleton.base;
+        if let Some(known) = self.newest_known() {
+            record.descriptor = known.descriptor;
+        }
+        Passed { record, intact: intact.to_vec(), damaged, waits: Some(waits), report: None }
+    }
+
+    /// Whether this replica is the group's only voter, as far as anything here still says.
+    fn has_nobody_else(&self) -> bool {
+        let own = [self.owner.replica];
+        self.newest_known().map_or(self.is_alone, |known| {
+            known.conf_state.voters.as_slice() == own.as_slice() && !known.conf_state.is_joint()
+        })
+    }
+
+    /// The newest of what snapshots and store say of the group: a damaged file's label may be intact.
+    fn newest_known(&self) -> Option<AppliedRecord> {
+        let own =
+            self.held.record.iter().filter(|record| record.incarnation == self.owner.incarnation).cloned();
+        let paths = self.tokens.iter().map(|token| self.snapshots.path_of(token.id));
+        let labels = paths.filter_map(|path| read_label(self.disk, &path).ok()).map(|label| label.record);
+        own.chain(labels)
+            .filter(|known| known.descriptor.uid == self.owner.group)
+            .max_by_key(|known| known.applied.index)
     }
 
     fn inputs(&self, snapshot: Option<SnapshotToken>) -> Inputs<'_> {

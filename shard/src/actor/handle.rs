@@ -9,7 +9,9 @@ use bytes::Bytes;
 use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
-use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_storage::{
+    ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Timestamp,
+};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
@@ -17,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED};
 use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
@@ -25,6 +27,9 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::actor::time::TimeCall;
+use crate::actor::waiting::SnapshotWanted;
+use crate::actor::waiting_wire::SnapshotQuestion;
 use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
@@ -182,6 +187,43 @@ impl GroupHandle {
         outcome
     }
 
+    /// A timestamp of the group's clock, at or above what the leader's wall clock shows: larger than all that leaders of
+    /// this or an earlier term have given or merged, and given only once ([`crate::hlc`] says why). Costs no disk write while
+    /// the clock is in use: one lease for each half window, for all callers together; the first caller waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::ClockSkew`] if the leader's node must not lease; [`Error::NoCeiling`] or
+    /// [`Error::CeilingExpired`] if no lease was applied within the deadline; those of [`GroupHandle::read`]. It never has an
+    /// effect.
+    pub async fn timestamp(&self, deadline: Duration) -> Result<Timestamp> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Issue { reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    /// Merges a timestamp of another clock into the group's: on `Ok` all timestamps that this leader and those after it
+    /// give from now on are larger than `remote`.
+    ///
+    /// # Errors
+    /// [`Error::TimestampAhead`] if it is more than [`crate::hlc::CLOCK_OFFSET_MAX`] ahead of the leader's wall clock; those of
+    /// [`GroupHandle::timestamp`].
+    pub async fn observe(&self, remote: Timestamp, deadline: Duration) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Observe { remote, reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    async fn timed<T>(&self, answer: oneshot::Receiver<Result<T>>, deadline: Duration) -> Result<T> {
+        let outcome = match self.answered(answer, deadline, false).await {
+            Err(Error::DeadlineExceeded) => Err(self.inner.shared.no_timestamp()),
+            outcome => outcome,
+        };
+        let stats = &self.inner.shared.stats.requests;
+        let counted = if outcome.is_ok() { &stats.timestamps } else { &stats.timestamps_refused };
+        counted.increment();
+        outcome
+    }
+
     /// Changes the membership, fenced by the conf epoch in `change`. On `Ok` the change is applied here, and the
     /// descriptor is the one it led to.
     ///
@@ -240,6 +282,7 @@ impl GroupHandle {
         match (kind, &self.inner.receiver) {
             (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
             (LOG_ENTRIES, _) => return self.answer_entries(from, body).await,
+            (SNAPSHOT_WANTED, _) => return self.offer_snapshot(from, &body).await,
             (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
             _ => {}
         }
@@ -254,11 +297,38 @@ impl GroupHandle {
         let is_member = asker.is_some_and(|asker| {
             asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == question.incarnation)
         });
-        let stands_by_it = matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_));
+        let stands_by_it =
+            matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_) | Lifecycle::Waiting(_));
         if !is_member || !stands_by_it || question.uid != status.descriptor.uid {
             return Bytes::new();
         }
         self.inner.log.answer(status.group, status.replica, question).await
+    }
+
+    /// Members that wait for a snapshot are sent one, if this replica leads.
+    async fn offer_snapshot(&self, from: NodeId, body: &[u8]) -> Bytes {
+        let Some(question) = SnapshotQuestion::decode(body) else { return Bytes::new() };
+        let SnapshotQuestion { uid, replica, incarnation, at_least, .. } = question;
+        let status = self.status();
+        let is_member = status.descriptor.replica(replica).is_some_and(|asker| {
+            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == incarnation)
+        });
+        if !is_member || uid != status.descriptor.uid || status.lifecycle != Lifecycle::Running {
+            return Bytes::new();
+        }
+        let (reply, answer) = oneshot::channel();
+        drop(self.inner.events.send(Event::SnapshotWanted(SnapshotWanted {
+            from,
+            replica,
+            at_least,
+            reply,
+        })));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Whether the group is to be stopped and started again: the snapshot it waited for is there.
+    pub fn wants_restart(&self) -> bool {
+        self.inner.shared.wants_restart()
     }
 
     /// Believes a notice only of the node that the quarantined replica lives on; whether that replica leads, the core

@@ -29,6 +29,8 @@ use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
+use crate::actor::time::GroupTime;
+use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -48,12 +50,15 @@ pub(crate) struct Opened {
     pub(crate) tokens: Vec<SnapshotToken>,
     /// The last entries of the log.
     pub(crate) tail: Vec<Entry>,
+    /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
+    /// no membership.
+    pub(crate) waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
     /// A snapshot was put aside as damaged: another one is needed.
     pub(crate) must_publish: bool,
-    /// What the start tells of itself once it has succeeded.
-    pub(crate) report: ColdStartReport,
+    /// What the start tells of itself once it has succeeded; `None` if it has to wait.
+    pub(crate) report: Option<ColdStartReport>,
 }
 
 /// Starts the core and spawns the actor.
@@ -85,7 +90,8 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, addresses, must_publish, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, addresses, waits, must_publish, .. } =
+        opened;
     let log_reader = log.reader();
     let log = LogWriter::new(
         log,
@@ -96,15 +102,17 @@ pub(crate) fn launch(
     );
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
     let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
+    let trigger = if must_publish { trigger.forced() } else { trigger };
     let reader = LabelReader { group: spec.group, dir: snapshots.clone(), record: record.clone() };
     reader.read(deps.workers.background.as_ref(), tokens.clone(), event_sender.clone());
-    let mut publisher = Publisher::new(snapshots, tokens, trigger);
-    if must_publish {
-        publisher.trigger.force();
-    }
+    let publisher = Publisher::new(snapshots, tokens, trigger);
     let office = office(&spec, &record, replica);
     let actor = Actor {
-        applier: Applier::new(machine, record, parts),
+        applier: match &waits {
+            None => Applier::new(machine, record, parts),
+            Some(_) => Applier::waiting(machine, record, parts),
+        },
+        waiting: waits.map(|_reason| Waiting::new()),
         replica,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
@@ -117,6 +125,7 @@ pub(crate) fn launch(
         transfers: Transfers::default(),
         pending: Pending::default(),
         reads: Reads::default(),
+        time: GroupTime::default(),
         addresses,
         tasks: JoinSet::new(),
         timers: Timers::new(spec.config.tick, office, rng.as_ref()),
@@ -153,6 +162,7 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
         hard_state: recovered.hard_state,
         skeleton: recovered.skeleton.clone(),
         floor: opened.record.applied,
+        is_waiting: opened.waits.is_some(),
         tail: opened.tail.clone(),
         // Its label is read once the group runs: a start reads nothing of a snapshot that it does not need.
         snapshot: None,
@@ -165,14 +175,17 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
 fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {
     let recovered = opened.log.recovered();
     let replay_through = recovered.hard_state.commit.max(opened.record.applied.index);
-    let is_replaying = opened.record.applied.index < replay_through;
-    spec.stats.set_state(if is_replaying { GroupState::Replaying } else { GroupState::NoLeader });
+    spec.stats.set_state(match &opened.waits {
+        Some(_) => GroupState::Waiting,
+        None if opened.record.applied.index < replay_through => GroupState::Replaying,
+        None => GroupState::NoLeader,
+    });
     let status = GroupStatus {
         group: spec.group,
         replica: opened.replica,
         incarnation: opened.incarnation,
         node: deps.node,
-        lifecycle: Lifecycle::Running,
+        lifecycle: opened.waits.clone().map_or(Lifecycle::Running, Lifecycle::Waiting),
         role,
         first: recovered.skeleton.first(),
         applied: opened.record.applied.index,
@@ -181,10 +194,12 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         last: recovered.skeleton.last,
         peers: Vec::new(),
         snapshot: opened.tokens.last().map(|token| token.id),
+        hlc_ceiling: opened.record.hlc_ceiling,
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
         is_apply_stalled: false,
     };
+    spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
     let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_storage::cold_start::ColdStartReport;
 use quorate_storage::identity::{FileOwner, ReplicaIdentity, ReplicaPaths};
 use quorate_storage::log::{LogPlace, LogStore, SegmentedLog};
 use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
@@ -65,8 +66,8 @@ impl Found {
     /// Does what the cold-start gate says, and gives everything a raft node starts from.
     pub(crate) fn pass(mut self) -> Result<Opened, StartError> {
         let (gate, machine) = self.gate();
-        let Passed { record, intact, damaged, mut report } = gate.pass(machine)?;
-        report.store_open = self.store_open;
+        let Passed { record, intact, damaged, waits, report } = gate.pass(machine)?;
+        let report = report.map(|report| ColdStartReport { store_open: self.store_open, ..report });
         let group = self.spec.group;
         for token in &damaged {
             // Never used again, but there to be looked at. If it cannot be put aside, the next start finds it again.
@@ -88,7 +89,8 @@ impl Found {
             tokens: intact,
             tail,
             addresses: BTreeMap::new(),
-            must_publish: !damaged.is_empty(),
+            must_publish: !damaged.is_empty() && waits.is_none(),
+            waits,
             report,
         })
     }
@@ -102,6 +104,8 @@ impl Found {
             log: self.log.recovered(),
             held: &self.held,
             config: &self.spec.config.cold_start,
+            disk: self.deps.disk.as_ref(),
+            is_alone: self.spec.is_alone,
             clock: Arc::clone(&self.deps.clock),
         };
         (gate, self.machine.as_mut())

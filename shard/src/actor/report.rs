@@ -48,6 +48,13 @@ pub(crate) fn succeeded(spec: &StartSpec, report: &ColdStartReport) {
     }
 }
 
+/// No snapshot could be used: the replica runs, and waits for one of another replica. As a start it has failed.
+pub(crate) fn waits(spec: &StartSpec, took: Duration) {
+    let (outcome, reason) = (ColdStartOutcome::Failed, "waiting");
+    let (gap_entries, read_bytes) = (None, 0);
+    spec.stats.cold_starts.record(ColdStart { outcome, reason, gap_entries, read_bytes, took });
+}
+
 /// The start was refused, or failed, after `took`. A log that is repaired first has not been started yet.
 pub(crate) fn failed(spec: &StartSpec, failure: &StartError, took: Duration) {
     let (outcome, reason) = match failure {

@@ -24,6 +24,8 @@ use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
+use crate::actor::time::GroupTime;
+use crate::actor::waiting::Waiting;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -48,9 +50,12 @@ pub(crate) struct Actor {
     pub(crate) publisher: Publisher,
     pub(crate) followers: Followers,
     pub(crate) transfers: Transfers,
+    /// How it comes by the snapshot it waits for, if it does.
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
+    pub(crate) time: GroupTime,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
     /// Snapshot transfers and publishing under way.
@@ -201,7 +206,11 @@ impl Actor {
             return;
         }
         self.begin_barrier();
+        self.tend_time();
         self.run_core();
+        if self.tend_time() {
+            self.run_core();
+        }
         self.serve_reads();
         self.publish_if_due();
         self.check_drained();
@@ -225,6 +234,7 @@ impl Actor {
     }
 
     fn on_tick(&mut self) {
+        self.note_clock();
         self.inputs.push(Input::Tick);
         self.seek_office();
         // Ended tasks would be kept until somebody looks.
@@ -233,6 +243,7 @@ impl Actor {
         self.note_status();
         self.note_followers();
         self.look_at_log();
+        self.seek_snapshot();
         self.receiver.expire();
     }
 }

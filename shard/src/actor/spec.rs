@@ -18,6 +18,7 @@ use crate::actor::outbound::Outbound;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
+use crate::hlc::{ClockWatch, HlcConfig};
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct GroupDeps {
     pub space: Arc<DiskSpace>,
     /// What the node's groups together may do for snapshots.
     pub snapshots: Arc<SnapshotBudget>,
+    /// Whether the node's wall clock is fit to lead.
+    pub clock_watch: Arc<ClockWatch>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -147,6 +150,8 @@ pub struct GroupConfig {
     pub snapshots: SnapshotConfig,
     /// When a start trusts the state it finds, and who hears of it.
     pub cold_start: ColdStartConfig,
+    /// How the clock is leased.
+    pub hlc: HlcConfig,
 }
 
 /// When a start trusts the state it finds, what it reads of a snapshot it does not restore, and who hears of it.
@@ -207,6 +212,7 @@ impl Default for GroupConfig {
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
             cold_start: ColdStartConfig::default(),
+            hlc: HlcConfig::default(),
         }
     }
 }
@@ -244,6 +250,8 @@ pub struct StartSpec {
     pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
+    /// Nobody else is known to have a replica of the group: what is lost here nobody can give back.
+    pub is_alone: bool,
     /// The store was found rotten: whatever it says of itself, the state is restored from snapshot and log.
     pub store_is_rotten: bool,
 }

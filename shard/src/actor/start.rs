@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_storage::GroupId;
-use quorate_storage::cold_start::RefusalReason;
+use quorate_storage::cold_start::{ColdStartReport, RefusalReason};
 use quorate_telemetry::Workers;
 use quorate_telemetry::stats::{GroupState, QuarantineReason};
 use tokio::sync::oneshot;
@@ -128,12 +128,15 @@ pub async fn start_group(deps: Arc<GroupDeps>, spec: StartSpec) -> Result<GroupH
     let mut began = clock.monotonic();
     let started = match open(&deps, &spec, &mut began).await {
         Ok(opened) => {
-            let mut report = opened.report.clone();
+            let report = opened.report.clone();
             // raft-rs panics on what no check of ours foresaw; whoever opens groups has others to open.
             let launched = catch_unwind(AssertUnwindSafe(|| launch(deps, spec, opened)));
             launched.unwrap_or(Err(StartError::WorkerGone { group: told.group })).inspect(|_| {
-                report.total = clock.monotonic().saturating_sub(began);
-                report::succeeded(&told, &report);
+                let total = clock.monotonic().saturating_sub(began);
+                match report {
+                    Some(report) => report::succeeded(&told, &ColdStartReport { total, ..report }),
+                    None => report::waits(&told, total),
+                }
             })
         }
         Err(failure) => Err(failure),

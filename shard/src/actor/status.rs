@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_storage::{
     ConfEpoch, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId, RangeEpoch,
-    ReplicaId, Term,
+    ReplicaId, Term, Timestamp,
 };
 
 use crate::core::{PeerStatus, Role};
@@ -21,11 +21,14 @@ pub enum Lifecycle {
     /// Entries of its log are unreadable and are being fetched from other replicas; the text says which and what it
     /// waits for. It takes no part meanwhile.
     Repairing(Arc<str>),
+    /// It has no intact snapshot that its log reaches, says the text: it votes and appends, never leads, applies and serves
+    /// nothing, and asks the leader for a snapshot. By itself it runs again once it has one.
+    Waiting(Arc<str>),
     /// A failure of its own stopped it; the reason says which. Its files are left as they were.
     Quarantined(Arc<str>),
 }
 
-/// A group's state as of the last tick of its actor (`applied` and `lifecycle`: as of now).
+/// A group's state as of the last tick of its actor (`applied`, `hlc_ceiling` and `lifecycle`: as of now).
 #[derive(Clone, Debug)]
 pub struct GroupStatus {
     /// The group.
@@ -54,6 +57,9 @@ pub struct GroupStatus {
     pub peers: Vec<PeerStatus>,
     /// The newest snapshot.
     pub snapshot: Option<EntryId>,
+    /// The ceiling of the group's clock as of `applied`: no leader has given a timestamp at or above it. 0 before the
+    /// first lease.
+    pub hlc_ceiling: Timestamp,
     /// The group's descriptor as of `applied`.
     pub descriptor: Arc<GroupDescriptor>,
     /// A log write has not returned for two election timeouts: the disk hangs.
@@ -92,6 +98,7 @@ impl GroupStatus {
             last: Index(0),
             peers: Vec::new(),
             snapshot: None,
+            hlc_ceiling: Timestamp(0),
             descriptor: Arc::new(descriptor),
             is_log_stalled: false,
             is_apply_stalled: false,

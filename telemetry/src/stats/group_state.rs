@@ -28,11 +28,13 @@ pub enum GroupState {
     Quarantined,
     /// Entries of its log are unreadable: it fetches them from other replicas, and takes no part meanwhile.
     Repairing,
+    /// It has no intact snapshot that its log reaches: it votes and appends, and waits for one of another replica.
+    Waiting,
 }
 
 impl GroupState {
     /// Every state, in the order of the enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Opening,
         Self::Restoring,
         Self::Replaying,
@@ -42,6 +44,7 @@ impl GroupState {
         Self::NoLeader,
         Self::Quarantined,
         Self::Repairing,
+        Self::Waiting,
     ];
 
     /// The value of the `state` label.
@@ -56,6 +59,7 @@ impl GroupState {
             Self::NoLeader => "no_leader",
             Self::Quarantined => "quarantined",
             Self::Repairing => "repairing",
+            Self::Waiting => "waiting",
         }
     }
 
@@ -68,7 +72,8 @@ impl GroupState {
             | Self::Replaying
             | Self::NoLeader
             | Self::Quarantined
-            | Self::Repairing => true,
+            | Self::Repairing
+            | Self::Waiting => true,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The settings in the words of the engine and of the frontends.
 
 use quorate::config::{
-    Bootstrap, ColdStartConfig, DiskConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges,
+    Bootstrap, ColdStartConfig, DiskConfig, HlcConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id,
+    slot_ranges,
 };
 use quorate::storage::cold_start::{Policy, VerifyMode};
 use quorate::{Config, NodeId};
@@ -33,6 +34,7 @@ impl NodeSettings {
         config.snapshots = self.snapshots.engine();
         config.cold_start = self.cold_start.engine();
         config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
+        config.hlc = HlcConfig { window: self.hlc.window.0, renew: self.hlc.renew.engine() };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);
         config.memtable_bytes = self.memory.memtable.0;

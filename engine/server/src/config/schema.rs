@@ -246,7 +246,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "snapshots.bytes_per_second",
         Bounds::Bytes(kib(1), mib(16 << 10)),
-        "Bytes of snapshots that this node sends, or reads back to verify them, in a second.",
+        "Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second.",
         |s| Slot::Bytes(&mut s.snapshots.bytes_per_second),
     ),
     Key::new(
@@ -301,6 +301,19 @@ pub(crate) const KEYS: &[Key] = &[
         "Free space below which writes are refused; they are taken again once twice as much is free beside the \
          reserve. 0B: never refused.",
         |s| Slot::Bytes(&mut s.disk.low),
+    ),
+    Key::new(
+        "hlc.window",
+        Bounds::Time(millis(1_000), millis(60_000)),
+        "How far a lease for timestamps reaches: after a change of leader they may be ahead of real time by as much.",
+        |s| Slot::Time(&mut s.hlc.window),
+    ),
+    Key::new(
+        "hlc.renew",
+        Bounds::None,
+        "on-demand renews a lease while timestamps were asked for within the last window; always, for tests, keeps \
+         every group's.",
+        |s| Slot::Word(&mut s.hlc.renew),
     ),
     Key::new(
         "memory.memtable",

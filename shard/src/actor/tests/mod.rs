@@ -1,5 +1,6 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
+mod clock;
 mod cluster;
 mod cold_start;
 mod crash_points;
@@ -13,3 +14,4 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod waiting;
