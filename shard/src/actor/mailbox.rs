@@ -11,6 +11,7 @@ use quorate_transport::RaftMessage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::budget::Permit;
+use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
 use crate::actor::time::TimeCall;
@@ -93,6 +94,8 @@ pub(crate) enum Event {
         fetch: Fetch,
         entries: Option<Vec<Entry>>,
     },
+    /// What the newest snapshot of before the start holds.
+    LabelRead(LabelRead),
     SnapshotPublished(quorate_storage::Result<Published>),
     /// Follows a snapshot that was published.
     SnapshotSettled(Settled),
