@@ -32,7 +32,8 @@ mod node;
 mod seams;
 
 pub use quorate_shard::actor::{
-    GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory,
+    ConsistencyReport, GroupStatus, GroupWorkers, Lifecycle, ReadLevel, ReplicaAnswer, ReplicaReport, Scrubbed,
+    StateContext, StateMachineFactory, Verdict,
 };
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
+use quorate_shard::actor::{ConsistencyReport, GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
 use quorate_shard::disk_space::DiskSpace;
 use quorate_shard::registry::Registry;
@@ -294,6 +294,14 @@ impl Node {
     pub async fn repair(&self, group: GroupId) -> Result<quorate_storage::ReplicaId> {
         self.core.check_running()?;
         crate::membership::repair(&self.core, group, self.core.config.deadline).await
+    }
+
+    /// Compares the states of a group's replicas: [`Group::check_consistency`].
+    ///
+    /// # Errors
+    /// [`Error::is_retryable`] tells whether to try again.
+    pub async fn check_consistency(&self, group: GroupId) -> Result<ConsistencyReport> {
+        self.group(group).check_consistency().await
     }
 
     /// Waits until every group with a replica here runs and knows its leader.

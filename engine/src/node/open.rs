@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+    self, BackgroundConfig, GroupConfig, GroupDeps, ScrubBudget, SnapshotBudget, SnapshotBudgetConfig,
+    StateMachineFactory,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
@@ -85,7 +86,9 @@ pub(crate) async fn open(
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = collector(&config, &seams);
     let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
-    let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
+    let scrub = ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(&seams.clock));
+    let budgets = (snapshots, scrub);
+    let deps = |machines| group_deps((&config, &seams), &transport, &budgets, &space, machines);
     let (deps, catalog_deps) =
         (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
     let core = Arc::new(Core {
@@ -126,7 +129,7 @@ fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
 fn group_deps(
     (config, seams): (&Config, &Seams),
     transport: &Transport,
-    snapshots: &Arc<SnapshotBudget>,
+    (snapshots, scrub): &(Arc<SnapshotBudget>, Arc<ScrubBudget>),
     space: &Arc<DiskSpace>,
     machines: Arc<dyn StateMachineFactory>,
 ) -> Arc<GroupDeps> {
@@ -139,6 +142,7 @@ fn group_deps(
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
         snapshots: Arc::clone(snapshots),
+        scrub: Arc::clone(scrub),
         space: Arc::clone(space),
     })
 }
@@ -265,6 +269,10 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             follower_grace: config.snapshots.follower_grace,
             kept: config.snapshots.kept,
             ..Default::default()
+        },
+        background: BackgroundConfig {
+            scrub_interval: config.scrub.interval,
+            consistency_interval: config.consistency.interval,
         },
         ..Default::default()
     }

@@ -37,6 +37,10 @@ impl Actor {
                 }
             }
             Event::SnapshotSuspect { token, rot } => self.on_suspect(token, rot),
+            Event::ListSnapshots { reply } => drop(reply.send(self.publisher.tokens().to_vec())),
+            Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
+            Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),
+            Event::ConsistencyChecked(report) => self.on_checked(report),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }
@@ -68,6 +72,7 @@ impl Actor {
                 self.inputs.push(Input::Transfer { ticket, to });
             }
             Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::CheckConsistency { reply } => self.check_consistency(reply),
         }
     }
 

@@ -1,9 +1,10 @@
 //! From an opened replica to a running actor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicU64;
 
+use quorate_storage::identity::ReplicaPaths;
 use quorate_storage::log::LogStore;
 use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, SpoolLimits};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
@@ -13,9 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
 use crate::actor::compaction::Followers;
+use crate::actor::consistency::{Askers, DigestServer};
 use crate::actor::handle::{GroupHandle, Inner};
 use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
+use crate::actor::periodic::Periodic;
 use crate::actor::publish::Publisher;
 use crate::actor::publish_trigger::Trigger;
 use crate::actor::reads::Reads;
@@ -73,6 +76,7 @@ pub(crate) fn launch(
         space: Arc::clone(&deps.space),
         receiver: Some(Arc::clone(&receiver)),
         log: log_server,
+        digests: OnceLock::new(),
         command_bytes_max: spec.config.command_bytes_max,
         backlog_bytes_max: spec.config.backlog_bytes_max,
         stream: rng.next_u64(),
@@ -93,9 +97,19 @@ pub(crate) fn launch(
     let mut publisher = Publisher::new(snapshots, tokens, trigger);
     publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
     let office = office(&spec, &record, replica);
+    let applier = Applier::new(machine, record, parts);
+    let digests = Arc::new(DigestServer::new(applier.clone(), Arc::clone(&shared)));
+    handle.serve_digests(&digests);
+    let (now, background) = (deps.clock.monotonic(), spec.config.background);
     let actor = Actor {
-        applier: Applier::new(machine, record, parts),
+        applier,
         replica,
+        paths: ReplicaPaths::new(spec.dir.clone()),
+        scrub: Periodic::new(background.scrub_interval, now, rng.as_ref()),
+        consistency: Periodic::new(background.consistency_interval, now, rng.as_ref()),
+        askers: Askers::default(),
+        digests,
+        divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
         events: event_sender,
@@ -180,6 +194,8 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
         is_apply_stalled: false,
+        last_scrub: None,
+        last_check: None,
     };
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.

@@ -11,8 +11,10 @@ use quorate_transport::RaftMessage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::budget::Permit;
+use crate::actor::consistency::ConsistencyReport;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::actor::scrub::ScrubOutcome;
 use crate::core::Fetch;
 use crate::error::{Error, Result};
 
@@ -36,6 +38,7 @@ pub(crate) enum Request {
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
     PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+    CheckConsistency { reply: oneshot::Sender<Result<ConsistencyReport>> },
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
             Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+            Self::CheckConsistency { reply } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -101,6 +105,17 @@ pub(crate) enum Event {
         token: SnapshotToken,
         rot: Option<quorate_storage::Error>,
     },
+    /// The background scan asks which snapshots there are now.
+    ListSnapshots {
+        reply: oneshot::Sender<Vec<SnapshotToken>>,
+    },
+    /// The background scan found a snapshot corrupt, and put it aside.
+    RottenSnapshot {
+        token: SnapshotToken,
+        error: quorate_storage::Error,
+    },
+    Scrubbed(Box<ScrubOutcome>),
+    ConsistencyChecked(ConsistencyReport),
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
     Stop {

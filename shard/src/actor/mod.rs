@@ -5,7 +5,9 @@
 //! quarantines this group and nothing else.
 
 mod budget;
+mod byte_rate;
 mod compaction;
+mod consistency;
 mod create;
 mod dispatch;
 mod ending;
@@ -18,6 +20,7 @@ mod observe;
 mod open;
 mod outbound;
 mod pending;
+mod periodic;
 mod publish;
 mod publish_job;
 mod publish_trigger;
@@ -26,6 +29,7 @@ mod query;
 mod read;
 mod reads;
 mod run;
+mod scrub;
 pub(crate) mod shared;
 mod snapshot_budget;
 mod snapshot_chunk;
@@ -39,16 +43,20 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use consistency::{ConsistencyReport, ReplicaAnswer, ReplicaReport, Verdict};
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
-pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
+pub use outbound::{
+    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, STATE_DIGEST, group_of_request,
+};
 pub use quarantine::Remedy;
 pub use read::{ReadGuard, ReadLevel};
+pub use scrub::{ScrubBudget, Scrubbed};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{
-    AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,
-    StateContext, StateMachineFactory,
+    AppliedListener, BackgroundConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig,
+    StartSpec, StateContext, StateMachineFactory,
 };
 pub use start::{StartError, start_group};
 pub use status::{ActorCounters, GroupStatus, Lifecycle};

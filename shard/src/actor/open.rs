@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_storage::identity::{ReplicaIdentity, ReplicaPaths};
+use quorate_storage::identity::{Divergence, ReplicaIdentity, ReplicaPaths};
 use quorate_storage::log::{LogPlace, LogStore, SegmentedLog};
 use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, read_label};
 use quorate_storage::state::AppliedRecord;
@@ -23,6 +23,10 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
     spec.stats.set_state(GroupState::Opening);
     let paths = ReplicaPaths::new(spec.dir.clone());
     let owner = read_identity(deps, group, &paths)?.owner();
+    let divergence = Divergence::read(deps.disk.as_ref(), &paths.divergence_file()).map_err(failed)?;
+    if let Some(divergence) = divergence {
+        return Err(StartError::StateDiverged { group, divergence });
+    }
     let rng = deps.rng.stream(deps.rng.next_u64());
     let place = LogPlace { disk: Arc::clone(&deps.disk), dir: paths.wal(), owner, rng };
     let log = SegmentedLog::open(place.clone(), spec.config.log).map_err(failed)?;

@@ -43,6 +43,11 @@ impl Publisher {
         self.note_newest();
     }
 
+    /// Usable ones, oldest first.
+    pub(crate) fn tokens(&self) -> &[SnapshotToken] {
+        &self.tokens
+    }
+
     pub(crate) fn newest(&self) -> Option<SnapshotToken> {
         self.tokens.last().copied()
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use quorate_storage::Index;
+use quorate_storage::identity::Divergence;
 use quorate_telemetry::stats::QuarantineReason;
 
 use crate::core::Evidence;
@@ -47,6 +48,9 @@ pub(crate) enum Failure {
     /// The store does not hold what was written to it.
     #[error("the state store is rotten: {0}")]
     Rotten(#[source] quorate_storage::Error),
+    /// The majority of the replicas holds another state at the same index.
+    #[error("the state has diverged: {0}")]
+    StateDiverged(Divergence),
     /// A message of a rightful leader proves that this replica's log cannot be right.
     #[error(transparent)]
     Evidence(#[from] Evidence),
@@ -89,6 +93,8 @@ impl Failure {
                 Remedy::Rebuild
             }
             Self::Rotten(_) => Remedy::Rebuild,
+            // Its own snapshots hold the same wrong state: a restore from them would change nothing.
+            Self::StateDiverged(_) => Remedy::Repair,
             _ => Remedy::Repair,
         }
     }
@@ -103,6 +109,7 @@ impl Failure {
             Self::Evidence(Evidence::LogLost { .. }) => QuarantineReason::LogLost,
             Self::Panic { .. } => QuarantineReason::Panic,
             Self::Rotten(_) => QuarantineReason::Corrupt,
+            Self::StateDiverged(_) => QuarantineReason::StateDiverged,
             Self::WorkersStopped => QuarantineReason::Refused,
         }
     }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_storage::identity::{Divergence, ReplicaPaths};
 use quorate_storage::log::LogReader;
 use quorate_storage::{NodeId, ReplicaId};
 use quorate_telemetry::Rng;
@@ -14,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::actor::compaction::Followers;
+use crate::actor::consistency::{Askers, DigestServer};
 use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
+use crate::actor::periodic::Periodic;
 use crate::actor::publish::Publisher;
 use crate::actor::quarantine::{Failure, Remedy};
 use crate::actor::reads::Reads;
@@ -38,6 +41,7 @@ pub(crate) struct Actor {
     pub(crate) config: GroupConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) replica: ReplicaId,
+    pub(crate) paths: ReplicaPaths,
     pub(crate) core: Core,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: mpsc::UnboundedSender<Event>,
@@ -53,7 +57,14 @@ pub(crate) struct Actor {
     pub(crate) reads: Reads,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
-    /// Snapshot transfers and publishing under way.
+    /// When the background scan is due, and when the replicas are compared.
+    pub(crate) scrub: Periodic,
+    pub(crate) consistency: Periodic,
+    pub(crate) askers: Askers,
+    pub(crate) digests: Arc<DigestServer>,
+    /// Set when this replica is quarantined for it; the last thing it does is to write it down.
+    pub(crate) divergence: Option<Divergence>,
+    /// Snapshot transfers, publishing, scans and checks under way.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) timers: Timers,
     pub(crate) inputs: Vec<Input>,
@@ -233,5 +244,7 @@ impl Actor {
         self.note_followers();
         self.look_at_log();
         self.receiver.expire();
+        self.scrub_if_due();
+        self.check_if_due();
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quorate_storage::GroupId;
 use quorate_storage::cold_start::RefusalReason;
+use quorate_storage::identity::Divergence;
 use quorate_telemetry::stats::QuarantineReason;
 use tokio::sync::oneshot;
 
@@ -54,6 +55,14 @@ pub enum StartError {
         /// What is missing.
         damage: Box<Damage>,
     },
+    /// Its state was found to be wrong, by a comparison with the other replicas.
+    #[error("group {group} does not start: {divergence}")]
+    StateDiverged {
+        /// The group.
+        group: GroupId,
+        /// What was found.
+        divergence: Divergence,
+    },
     /// The worker pool has been stopped, or the opening panicked.
     #[error("group {group} was not opened: its worker is gone")]
     WorkerGone {
@@ -90,6 +99,7 @@ impl StartError {
                 _ => QuarantineReason::Refused,
             },
             Self::Unreadable { .. } => QuarantineReason::Corrupt,
+            Self::StateDiverged { .. } => QuarantineReason::StateDiverged,
             Self::WorkerGone { .. } => QuarantineReason::Panic,
         }
     }

@@ -12,7 +12,7 @@ use quorate_storage::{
 use rkyv::rancor;
 
 use super::{Announcement, Call, LED_MAX, Led, Reply, Request, Scan};
-use crate::actor::ReadLevel;
+use crate::actor::{ConsistencyReport, ReadLevel};
 use crate::error::{Error, LeaderHint};
 
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
@@ -59,6 +59,7 @@ enum CallV1 {
     Transfer(u64),
     Keys { level: LevelV1, start: Raw, end: Option<Raw>, limit: u64, bytes_max: u64 },
     Count { level: LevelV1 },
+    CheckConsistency,
 }
 
 #[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -79,6 +80,7 @@ enum ReplyV1 {
     Failed(ErrorV1),
     Keys { keys: Vec<Raw>, next: Option<Raw> },
     Count(u64),
+    Consistency(Raw),
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -163,6 +165,7 @@ impl Reply {
                 next: page.next.map(Into::into),
             },
             Self::Count(count) => ReplyV1::Count(count),
+            Self::Consistency(report) => ReplyV1::Consistency(report.encode().into()),
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
     }
@@ -189,6 +192,7 @@ impl Reply {
                 next: next.map(Into::into),
             }),
             ReplyV1::Count(count) => Self::Count(count),
+            ReplyV1::Consistency(report) => Self::Consistency(ConsistencyReport::decode(&report)?),
         })
     }
 }
@@ -251,6 +255,7 @@ impl TryFrom<&Call> for CallV1 {
                 bytes_max: scan.bytes_max as u64,
             },
             Call::Count { level } => Self::Count { level: (*level).into() },
+            Call::CheckConsistency => Self::CheckConsistency,
         })
     }
 }
@@ -289,6 +294,7 @@ impl TryFrom<CallV1> for Call {
                 },
             },
             CallV1::Count { level } => Self::Count { level: level.into() },
+            CallV1::CheckConsistency => Self::CheckConsistency,
         })
     }
 }

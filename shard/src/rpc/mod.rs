@@ -15,7 +15,7 @@ pub use announcement::{Announcement, LED_MAX, Led};
 pub use answering::Answering;
 pub use serve::{READ_BYTES_MAX, READ_ITEMS_MAX, serve};
 
-use crate::actor::ReadLevel;
+use crate::actor::{ConsistencyReport, ReadLevel};
 use crate::error::Error;
 
 /// The transport's number for these requests.
@@ -84,6 +84,8 @@ pub enum Call {
     ChangeConf(ConfChange),
     /// Hand over leadership.
     Transfer(ReplicaId),
+    /// Compare the replicas' states.
+    CheckConsistency,
 }
 
 impl Call {
@@ -92,7 +94,7 @@ impl Call {
         matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
     }
 
-    /// How fresh a read must be; `None` for a write.
+    /// How fresh a read must be; `None` for a write, and for what only a leader can do.
     pub fn level(&self) -> Option<ReadLevel> {
         match self {
             Self::Get { level, .. }
@@ -100,7 +102,7 @@ impl Call {
             | Self::Keys { level, .. }
             | Self::Count { level }
             | Self::Query { level, .. } => Some(*level),
-            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) => None,
+            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) | Self::CheckConsistency => None,
         }
     }
 
@@ -143,6 +145,8 @@ pub enum Reply {
     Keys(KeysPage),
     /// How many keys there are.
     Count(u64),
+    /// What a comparison of the replicas came to.
+    Consistency(ConsistencyReport),
     /// The state machine's answer.
     Answer(Bytes),
     /// It is done.
@@ -163,6 +167,7 @@ impl Reply {
             | (Call::Keys { .. }, Self::Keys(_))
             | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
+            | (Call::CheckConsistency, Self::Consistency(_))
             | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
             _ => false,
         }

@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
+    ScrubBudget, SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
     group_of_request, start_group,
 };
 use crate::error::{Error, Result};
@@ -366,6 +366,7 @@ fn deps(
         outbound: network.port(id),
         machines,
         space: Arc::default(),
+        scrub: ScrubBudget::new(64 << 20, Arc::clone(&clock)),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

@@ -17,7 +17,7 @@ use super::node::{
     DEADLINE, GROUP, Network, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow,
 };
 use crate::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
+    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget, SnapshotBudget, SnapshotBudgetConfig,
     StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
 
@@ -102,7 +102,7 @@ async fn open(dir: &Path) -> GroupHandle {
     };
     let deps = Arc::new(GroupDeps {
         node: NodeId(1),
-        clock,
+        clock: clock.clone(),
         rng,
         disk,
         workers: GroupWorkers {
@@ -114,6 +114,7 @@ async fn open(dir: &Path) -> GroupHandle {
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
         space: Arc::default(),
+        scrub: ScrubBudget::new(64 << 20, clock),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {
