@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 pub(crate) use serve::DigestServer;
 
 use self::job::ConsistencyJob;
-use self::wire::DivergenceNotice;
+pub(crate) use self::wire::DivergenceNotice;
 use crate::actor::mailbox::Event;
 use crate::actor::outbound::DIVERGENCE_NOTICE;
 use crate::actor::quarantine::Failure;

@@ -1,12 +1,15 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
 mod cluster;
+mod consistency;
 mod crash_points;
 mod failures;
+mod kv;
 mod machine;
 mod node;
 mod quarantine;
 mod repair;
+mod scrub;
 mod single;
 mod snapshots;
 mod starts;
