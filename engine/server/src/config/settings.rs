@@ -35,6 +35,10 @@ pub struct NodeSettings {
     pub snapshots: Snapshots,
     /// Room on the disk.
     pub disk: Disk,
+    /// The background scan.
+    pub scrub: Scrub,
+    /// The comparison of the replicas.
+    pub consistency: Consistency,
     /// What all groups may use together.
     pub memory: Memory,
     /// Threads.
@@ -129,6 +133,22 @@ pub struct Disk {
     pub reserve: ByteSize,
     /// Free space below which writes are refused.
     pub low: ByteSize,
+}
+
+/// The background scan of all that a replica keeps.
+#[derive(Clone, Debug)]
+pub struct Scrub {
+    /// Time between two; zero for never.
+    pub interval: TimeSpan,
+    /// Read in a second, at most.
+    pub bytes_per_second: ByteSize,
+}
+
+/// The comparison of the replicas' states.
+#[derive(Clone, Debug)]
+pub struct Consistency {
+    /// Time between two; zero for never.
+    pub interval: TimeSpan,
 }
 
 /// Memory of a node.
@@ -237,6 +257,11 @@ impl Default for NodeSettings {
             },
             snapshots: Snapshots::of(&engine.snapshots),
             disk: Disk { reserve: ByteSize(engine.disk.reserve_bytes), low: ByteSize(engine.disk.low_bytes) },
+            scrub: Scrub {
+                interval: TimeSpan(engine.scrub.interval),
+                bytes_per_second: ByteSize(engine.scrub.bytes_per_second),
+            },
+            consistency: Consistency { interval: TimeSpan(engine.consistency.interval) },
             memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },
             threads: Threads { log_writers: engine.log_writers as u64, appliers: engine.appliers as u64 },
             requests: Requests { deadline: TimeSpan(engine.deadline) },

@@ -129,8 +129,62 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         "conf_epoch": descriptor.conf_epoch.get(),
         "replicas": replicas,
         "is_log_stalled": status.is_log_stalled,
+        "last_scrub": status.last_scrub.as_ref().map(scrub_json),
+        "last_consistency_check": status.last_check.as_deref().map(consistency_json),
         "report": node.group(status.group).local_report(),
     })
+}
+
+fn scrub_json(scrubbed: &quorate::Scrubbed) -> Value {
+    json!({
+        "at_unix_ms": millis(scrubbed.at),
+        "took_ms": millis(scrubbed.took),
+        "applied_index": scrubbed.applied.get(),
+        "records": scrubbed.records,
+        "bytes": scrubbed.bytes,
+        "snapshots": scrubbed.snapshots,
+        "corrupt_snapshots": scrubbed.corrupt_snapshots,
+    })
+}
+
+/// What a comparison of a group's replicas came to.
+pub(super) fn consistency_json(report: &quorate::ConsistencyReport) -> Value {
+    use quorate::{ReplicaAnswer, Verdict};
+
+    let replica = |part: &quorate::ReplicaReport| {
+        let (answer, digest, applied) = match part.answer {
+            ReplicaAnswer::Digest(digest) => ("digest", Some(format!("{:032x}", digest.0)), None),
+            ReplicaAnswer::Passed { applied } => ("passed", None, Some(applied.get())),
+            ReplicaAnswer::Behind { applied } => ("behind", None, Some(applied.get())),
+            ReplicaAnswer::NoDigest => ("no_digest", None, None),
+            ReplicaAnswer::Refused => ("refused", None, None),
+            ReplicaAnswer::Away => ("away", None, None),
+        };
+        json!({
+            "replica": part.replica.get(),
+            "node": part.node.get(),
+            "is_voter": part.is_voter,
+            "answer": answer,
+            "digest": digest,
+            "applied_index": applied,
+        })
+    };
+    let divergent = match &report.verdict {
+        Verdict::Diverged { divergent, .. } => divergent.iter().map(|replica| replica.get()).collect(),
+        _ => Vec::new(),
+    };
+    json!({
+        "group": report.group.get(),
+        "index": report.index.get(),
+        "at_unix_ms": millis(report.at),
+        "verdict": report.verdict.label(),
+        "divergent_replicas": divergent,
+        "replicas": report.replicas.iter().map(replica).collect::<Vec<_>>(),
+    })
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keys are bytes; pages are text.
