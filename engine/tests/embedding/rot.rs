@@ -42,7 +42,8 @@ fn value(i: u64) -> Vec<u8> {
 
 async fn fill(node: &Node, count: u64) {
     for first in (0..count).step_by(100) {
-        let batch = (first..first + 100).fold(quorate::WriteBatch::new(), |batch, i| batch.put(key(i), value(i)));
+        let batch =
+            (first..first + 100).fold(quorate::WriteBatch::new(), |batch, i| batch.put(key(i), value(i)));
         node.write(batch).await.unwrap();
     }
     node.put(b"\xffother".to_vec(), "value").await.unwrap();

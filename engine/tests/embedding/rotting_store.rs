@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use quorate::storage::disk::{Disk, RealDisk};
 use quorate::storage::kv::record::stored_key;
 use quorate::storage::kv::{
-    Batch, KvCommand, KvEngine, KvReader, KvStateMachine, KvStore, KvView, MemoryEngine, MemoryLoss, ScanRange,
-    Visit,
+    Batch, KvCommand, KvEngine, KvReader, KvStateMachine, KvStore, KvView, MemoryEngine, MemoryLoss,
+    ScanRange, Visit,
 };
 use quorate::storage::state::StateMachine;
 use quorate::storage::{Index, Result};

@@ -6,7 +6,7 @@ use quorate_storage::identity::FileOwner;
 use tokio::sync::oneshot;
 
 use crate::actor::outbound::QUARANTINE_NOTICE;
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::run::Actor;
 use crate::actor::status::Lifecycle;
 use crate::core::Role;
@@ -30,7 +30,7 @@ impl Actor {
         }
         let reason = failure.reason();
         tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
-        self.shared.quarantine(reason, Arc::from(failure.to_string()), failure.remedy());
+        self.shared.quarantine(Quarantine::from(failure));
         self.ending = Some(Ending::Quarantined);
         if let Failure::StateDiverged(divergence) = failure {
             self.divergence = Some(*divergence);
@@ -103,7 +103,17 @@ impl Actor {
             tracing::error!(group = %self.shared.group, "the divergence of this replica was not written down");
         }
         let Self {
-            shared, core, mut mailbox, log, applier, receiver, mut tasks, mut pending, mut reads, ..
+            shared,
+            core,
+            mut mailbox,
+            log,
+            applier,
+            receiver,
+            mut tasks,
+            mut pending,
+            mut reads,
+            mut time,
+            ..
         } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
         if let Ending::Stopped { .. } = ending {
@@ -114,6 +124,7 @@ impl Actor {
         shared.role.send_replace(role);
         pending.fail_all(&shared.unanswered(true));
         reads.fail_all(&shared.unanswered(false));
+        time.fail_all(&shared.unanswered(false));
         mailbox.requests.close();
         while let Ok(queued) = mailbox.requests.try_recv() {
             let error = shared.check_running().err().unwrap_or(Error::Stopped { group: shared.group });

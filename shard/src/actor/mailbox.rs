@@ -15,6 +15,7 @@ use crate::actor::consistency::ConsistencyReport;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
 use crate::actor::scrub::ScrubOutcome;
+use crate::actor::time::TimeCall;
 use crate::core::Fetch;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,7 @@ pub(crate) enum Request {
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
     PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+    Time(TimeCall),
     CheckConsistency { reply: oneshot::Sender<Result<ConsistencyReport>> },
 }
 
@@ -50,6 +52,7 @@ impl Request {
             Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
             Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+            Self::Time(call) => call.fail(error),
             Self::CheckConsistency { reply } => drop(reply.send(Err(error))),
         }
     }

@@ -39,6 +39,7 @@ mod snapshot_transfer;
 mod spec;
 pub(crate) mod start;
 mod status;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
@@ -48,9 +49,10 @@ pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{
-    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, STATE_DIGEST, group_of_request,
+    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, STATE_DIGEST,
+    group_of_request,
 };
-pub use quarantine::Remedy;
+pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};
 pub use scrub::{ScrubBudget, Scrubbed};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};

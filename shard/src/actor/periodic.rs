@@ -74,7 +74,9 @@ mod tests {
             periodic.begin();
             assert!(!periodic.is_due(HOUR * 2), "one at a time");
             periodic.done(HOUR * 2, &rng);
-            assert!(!periodic.is_due(HOUR * 3 - Duration::from_millis(1)) && periodic.is_due(HOUR * 3 + HOUR / 4));
+            assert!(
+                !periodic.is_due(HOUR * 3 - Duration::from_millis(1)) && periodic.is_due(HOUR * 3 + HOUR / 4)
+            );
         }
     }
 

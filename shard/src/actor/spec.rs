@@ -19,6 +19,7 @@ use crate::actor::scrub::ScrubBudget;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
+use crate::hlc::{ClockWatch, HlcConfig};
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct GroupDeps {
     pub space: Arc<DiskSpace>,
     /// What the node's groups together may do for snapshots.
     pub snapshots: Arc<SnapshotBudget>,
+    /// Whether the node's wall clock is fit to lead.
+    pub clock_watch: Arc<ClockWatch>,
     /// What they may read to find out what has rotten.
     pub scrub: Arc<ScrubBudget>,
 }
@@ -148,6 +151,8 @@ pub struct GroupConfig {
     pub background: BackgroundConfig,
     /// When a start trusts the state it finds, and who hears of it.
     pub cold_start: ColdStartConfig,
+    /// How the clock is leased.
+    pub hlc: HlcConfig,
 }
 
 /// When a replica looks after what it keeps, without being asked.
@@ -227,6 +232,7 @@ impl Default for GroupConfig {
             snapshots: SnapshotConfig::default(),
             background: BackgroundConfig::default(),
             cold_start: ColdStartConfig::default(),
+            hlc: HlcConfig::default(),
         }
     }
 }

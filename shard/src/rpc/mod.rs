@@ -8,7 +8,7 @@ mod serve;
 
 use bytes::Bytes;
 use quorate_storage::kv::{KeyValue, KeysPage};
-use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
+use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId, Timestamp};
 use quorate_transport::RequestKind;
 
 pub use announcement::{Announcement, LED_MAX, Led};
@@ -84,6 +84,10 @@ pub enum Call {
     ChangeConf(ConfChange),
     /// Hand over leadership.
     Transfer(ReplicaId),
+    /// A timestamp of the group's clock. No write: one that reaches nobody is missed by nobody.
+    Timestamp,
+    /// Merge a timestamp of another clock. Doing it twice is doing it once.
+    Observe(Timestamp),
     /// Compare the replicas' states.
     CheckConsistency,
 }
@@ -94,7 +98,7 @@ impl Call {
         matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
     }
 
-    /// How fresh a read must be; `None` for a write, and for what only a leader can do.
+    /// How fresh a read of the state must be; `None` for anything else.
     pub fn level(&self) -> Option<ReadLevel> {
         match self {
             Self::Get { level, .. }
@@ -102,7 +106,12 @@ impl Call {
             | Self::Keys { level, .. }
             | Self::Count { level }
             | Self::Query { level, .. } => Some(*level),
-            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) | Self::CheckConsistency => None,
+            Self::Propose(_)
+            | Self::ChangeConf(_)
+            | Self::Transfer(_)
+            | Self::CheckConsistency
+            | Self::Timestamp
+            | Self::Observe(_) => None,
         }
     }
 
@@ -149,6 +158,8 @@ pub enum Reply {
     Consistency(ConsistencyReport),
     /// The state machine's answer.
     Answer(Bytes),
+    /// A timestamp.
+    Timestamp(Timestamp),
     /// It is done.
     Done,
     /// The catalog's records; none if the asker's version is current.
@@ -168,7 +179,8 @@ impl Reply {
             | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
             | (Call::CheckConsistency, Self::Consistency(_))
-            | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
+            | (Call::Timestamp, Self::Timestamp(_))
+            | (Call::ChangeConf(_) | Call::Transfer(_) | Call::Observe(_), Self::Done) => true,
             _ => false,
         }
     }

@@ -29,7 +29,11 @@ pub struct Divergence {
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, own, majority } = self;
-        write!(f, "its state at {index} has the digest {:032x}, that of the majority {:032x}", own.0, majority.0)?;
+        write!(
+            f,
+            "its state at {index} has the digest {:032x}, that of the majority {:032x}",
+            own.0, majority.0
+        )?;
         f.write_str(": the replica has to be replaced")
     }
 }
@@ -44,8 +48,7 @@ impl Divergence {
         let Some((_, body)) = small_file::read::<BODY_BYTES>(disk, path, FileKind::Divergence)? else {
             return Ok(None);
         };
-        let digest =
-            |at: usize| StateDigest(u128::from_le_bytes(std::array::from_fn(|i| body[at + i])));
+        let digest = |at: usize| StateDigest(u128::from_le_bytes(std::array::from_fn(|i| body[at + i])));
         let index = Index(u64::from_le_bytes(std::array::from_fn(|i| body[i])));
         Ok(Some(Self { index, own: digest(8), majority: digest(24) }))
     }
@@ -76,8 +79,7 @@ mod tests {
     fn what_was_found_is_read_back_and_nothing_is_nothing() {
         let (disk, path) = (SimDisk::new(), Path::new("/diverged"));
         assert_eq!(Divergence::read(&disk, path).unwrap(), None);
-        let found =
-            Divergence { index: Index(7), own: StateDigest(1 << 90), majority: StateDigest(3) };
+        let found = Divergence { index: Index(7), own: StateDigest(1 << 90), majority: StateDigest(3) };
         found.write(&disk, path, FileOwner::default(), &SeededRng::new(1)).unwrap();
         assert_eq!(Divergence::read(&disk, path).unwrap(), Some(found));
     }

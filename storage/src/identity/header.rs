@@ -56,12 +56,7 @@ impl FileKind {
     /// The format version this release writes for this kind, and the newest one it reads.
     pub const fn version(self) -> u16 {
         match self {
-            Self::Node
-            | Self::Replica
-            | Self::Log
-            | Self::Snapshot
-            | Self::Peers
-            | Self::Divergence => 1,
+            Self::Node | Self::Replica | Self::Log | Self::Snapshot | Self::Peers | Self::Divergence => 1,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The settings in the words of the engine and of the frontends.
 
 use quorate::config::{
-    Bootstrap, ConsistencyConfig, DiskConfig, NodeAddress, RaftConfig, ScrubConfig, SnapshotConfig, cluster_id,
-    slot_ranges,
+    Bootstrap, ConsistencyConfig, DiskConfig, HlcConfig, NodeAddress, RaftConfig, ScrubConfig,
+    SnapshotConfig, cluster_id, slot_ranges,
 };
 use quorate::{Config, NodeId};
 
@@ -32,10 +32,9 @@ impl NodeSettings {
         };
         config.snapshots = self.snapshots.engine();
         config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
-        config.scrub = ScrubConfig {
-            interval: self.scrub.interval.0,
-            bytes_per_second: self.scrub.bytes_per_second.0,
-        };
+        config.hlc = HlcConfig { window: self.hlc.window.0, renew: self.hlc.renew.engine() };
+        config.scrub =
+            ScrubConfig { interval: self.scrub.interval.0, bytes_per_second: self.scrub.bytes_per_second.0 };
         config.consistency = ConsistencyConfig { interval: self.consistency.interval.0 };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::EngineBackend;
 use crate::backend::{Backend as _, Check, InfoSection};
+use crate::operator::Consistency;
 
 /// Most reasons to wait that one log line names.
 const WAITS_TOLD_MAX: usize = 8;
@@ -128,10 +129,21 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         "range_epoch": descriptor.range_epoch.get(),
         "conf_epoch": descriptor.conf_epoch.get(),
         "replicas": replicas,
+        "quarantine": node.group(status.group).local_quarantine().as_ref().map(quarantine_json),
         "is_log_stalled": status.is_log_stalled,
         "last_scrub": status.last_scrub.as_ref().map(scrub_json),
-        "last_consistency_check": status.last_check.as_deref().map(consistency_json),
+        "last_consistency_check": status.last_check.as_deref().map(Consistency::from),
         "report": node.group(status.group).local_report(),
+    })
+}
+
+fn quarantine_json(quarantine: &quorate::Quarantine) -> Value {
+    json!({
+        "reason": quarantine.reason.label(),
+        "text": quarantine.text.to_string(),
+        "file": quarantine.file.as_ref().map(|file| file.display().to_string()),
+        "offset": quarantine.offset,
+        "remedy": quarantine.remedy.label(),
     })
 }
 
@@ -144,42 +156,6 @@ fn scrub_json(scrubbed: &quorate::Scrubbed) -> Value {
         "bytes": scrubbed.bytes,
         "snapshots": scrubbed.snapshots,
         "corrupt_snapshots": scrubbed.corrupt_snapshots,
-    })
-}
-
-/// What a comparison of a group's replicas came to.
-pub(super) fn consistency_json(report: &quorate::ConsistencyReport) -> Value {
-    use quorate::{ReplicaAnswer, Verdict};
-
-    let replica = |part: &quorate::ReplicaReport| {
-        let (answer, digest, applied) = match part.answer {
-            ReplicaAnswer::Digest(digest) => ("digest", Some(format!("{:032x}", digest.0)), None),
-            ReplicaAnswer::Passed { applied } => ("passed", None, Some(applied.get())),
-            ReplicaAnswer::Behind { applied } => ("behind", None, Some(applied.get())),
-            ReplicaAnswer::NoDigest => ("no_digest", None, None),
-            ReplicaAnswer::Refused => ("refused", None, None),
-            ReplicaAnswer::Away => ("away", None, None),
-        };
-        json!({
-            "replica": part.replica.get(),
-            "node": part.node.get(),
-            "is_voter": part.is_voter,
-            "answer": answer,
-            "digest": digest,
-            "applied_index": applied,
-        })
-    };
-    let divergent = match &report.verdict {
-        Verdict::Diverged { divergent, .. } => divergent.iter().map(|replica| replica.get()).collect(),
-        _ => Vec::new(),
-    };
-    json!({
-        "group": report.group.get(),
-        "index": report.index.get(),
-        "at_unix_ms": millis(report.at),
-        "verdict": report.verdict.label(),
-        "divergent_replicas": divergent,
-        "replicas": report.replicas.iter().map(replica).collect::<Vec<_>>(),
     })
 }
 

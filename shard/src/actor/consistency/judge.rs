@@ -28,9 +28,7 @@ pub(super) fn judge(replicas: &[ReplicaReport]) -> Verdict {
         .find(|digest| is_majority(*digest, &digests) && is_majority(*digest, &of_voters))
         .filter(|_| digests.len() >= MAJORITY_OF_MIN);
     let Some(majority) = winner else { return Verdict::Divided };
-    let differs = |replica: &&ReplicaReport| {
-        matches!(replica.answer, ReplicaAnswer::Digest(digest) if digest != majority)
-    };
+    let differs = |replica: &&ReplicaReport| matches!(replica.answer, ReplicaAnswer::Digest(digest) if digest != majority);
     let divergent = replicas.iter().filter(differs).map(|replica| replica.replica).collect();
     Verdict::Diverged { majority, divergent }
 }

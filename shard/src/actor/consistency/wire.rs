@@ -163,8 +163,7 @@ mod tests {
             index: Index(9),
             wait: Duration::from_millis(500),
         };
-        let divergence =
-            Divergence { index: Index(9), own: StateDigest(1 << 100), majority: StateDigest(5) };
+        let divergence = Divergence { index: Index(9), own: StateDigest(1 << 100), majority: StateDigest(5) };
         let notice = DivergenceNotice {
             group: GroupId(7),
             uid: GroupUid([1; 16]),

@@ -112,7 +112,9 @@ async fn a_divergent_follower_is_quarantined_and_stays_so_over_a_restart() {
     let mut node = node;
     node.kill().await;
     let error = node.try_restart().await.unwrap_err();
-    assert!(matches!(&error, StartError::StateDiverged { divergence, .. } if divergence.majority == *majority));
+    assert!(
+        matches!(&error, StartError::StateDiverged { divergence, .. } if divergence.majority == *majority)
+    );
     assert_eq!(error.reason(), QuarantineReason::StateDiverged);
     assert_eq!(error.remedy(), Remedy::Repair);
 }
@@ -125,7 +127,9 @@ async fn a_divergent_leader_is_quarantined_and_another_leads() {
     defects[at].store(true, Ordering::Relaxed);
     fill(&nodes, 5).await;
     let report = check(&nodes).await;
-    assert!(matches!(&report.verdict, Verdict::Diverged { divergent, .. } if *divergent == [ReplicaId(lead)]));
+    assert!(
+        matches!(&report.verdict, Verdict::Diverged { divergent, .. } if *divergent == [ReplicaId(lead)])
+    );
     let deposed = nodes.remove(at);
     until("the leader to be quarantined", || reason(&deposed).is_some()).await;
     assert_eq!(reason(&deposed), Some(QuarantineReason::StateDiverged));

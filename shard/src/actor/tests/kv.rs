@@ -13,8 +13,8 @@ use quorate_storage::state::{
 use quorate_storage::{Index, RangeEpoch, Result};
 use quorate_telemetry::SeededRng;
 
-use super::node::{DEADLINE, TestNode, UID, cluster, leader};
 use super::node::Network;
+use super::node::{DEADLINE, TestNode, UID, cluster, leader};
 use crate::actor::{Applied, GroupConfig, StateContext, StateMachineFactory};
 use crate::error::Error;
 
@@ -109,8 +109,7 @@ impl StateMachine for KvMachine {
 pub(super) async fn convert(node: &mut TestNode) -> Arc<AtomicBool> {
     let misapplies = Arc::new(AtomicBool::new(false));
     node.kill().await;
-    node.machines =
-        Arc::new(KvMachines { disk: node.disk.clone(), misapplies: Arc::clone(&misapplies) });
+    node.machines = Arc::new(KvMachines { disk: node.disk.clone(), misapplies: Arc::clone(&misapplies) });
     node.restart().await;
     misapplies
 }

@@ -13,11 +13,11 @@ use parking_lot::RwLock;
 use quorate_telemetry::Rng;
 
 use self::file::BatchFile;
+use super::ScanRange;
 use super::batch::Batch;
+use super::paged::{self, Pages};
 use super::store::{KvEngine, KvReader, KvStore, KvView, Visit};
 use super::undo::{OpenViews, UndoView};
-use super::paged::{self, Pages};
-use super::ScanRange;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::Index;

@@ -22,14 +22,14 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use quorate_telemetry::Clock;
 
+use super::ScanRange;
 use super::batch::Batch;
 use super::lsm::{Panicked, failed, real_path};
+use super::paged::{self, Pages};
 use super::record;
 use super::store::{KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
 use super::trust::Trust;
 use super::undo::{OpenViews, UndoView};
-use super::paged::{self, Pages};
-use super::ScanRange;
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
 use crate::ids::Index;
