@@ -43,7 +43,7 @@ impl Actor {
             Event::ListSnapshots { reply } => drop(reply.send(self.publisher.tokens().to_vec())),
             Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
             Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),
-            Event::ConsistencyChecked(report) => self.on_checked(report),
+            Event::ConsistencyChecked(report) => self.on_checked(&report),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }

@@ -14,11 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
 use crate::actor::compaction::Followers;
-use crate::actor::consistency::{Askers, DigestServer};
+use crate::actor::consistency::DigestServer;
 use crate::actor::handle::{GroupHandle, Inner};
 use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
-use crate::actor::periodic::Periodic;
 use crate::actor::publish::Publisher;
 use crate::actor::publish_trigger::Trigger;
 use crate::actor::reads::Reads;
@@ -30,6 +29,7 @@ use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -101,15 +101,11 @@ pub(crate) fn launch(
     let applier = Applier::new(machine, record, parts);
     let digests = Arc::new(DigestServer::new(applier.clone(), Arc::clone(&shared)));
     handle.serve_digests(&digests);
-    let (now, background) = (deps.clock.monotonic(), spec.config.background);
     let actor = Actor {
         applier,
         replica,
         paths: ReplicaPaths::new(spec.dir.clone()),
-        scrub: Periodic::new(background.scrub_interval, now, rng.as_ref()),
-        consistency: Periodic::new(background.consistency_interval, now, rng.as_ref()),
-        askers: Askers::default(),
-        digests,
+        upkeep: Upkeep::new(spec.config.background, digests, deps.clock.monotonic(), rng.as_ref()),
         divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },

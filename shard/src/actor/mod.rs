@@ -40,6 +40,7 @@ mod spec;
 pub(crate) mod start;
 mod status;
 pub(crate) mod time;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;

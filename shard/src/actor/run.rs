@@ -15,11 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::actor::compaction::Followers;
-use crate::actor::consistency::{Askers, DigestServer};
 use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
-use crate::actor::periodic::Periodic;
 use crate::actor::publish::Publisher;
 use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::reads::Reads;
@@ -28,6 +26,7 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
 use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -59,11 +58,7 @@ pub(crate) struct Actor {
     pub(crate) time: GroupTime,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
-    /// When the background scan is due, and when the replicas are compared.
-    pub(crate) scrub: Periodic,
-    pub(crate) consistency: Periodic,
-    pub(crate) askers: Askers,
-    pub(crate) digests: Arc<DigestServer>,
+    pub(crate) upkeep: Upkeep,
     /// Set when this replica is quarantined for it; the last thing it does is to write it down.
     pub(crate) divergence: Option<Divergence>,
     /// Snapshot transfers, publishing, scans and checks under way.

@@ -144,8 +144,8 @@ impl Actor {
             drop(reply.send(Err(self.not_leader(role))));
             return;
         }
-        self.askers.next.push(reply);
-        if !self.consistency.is_running() {
+        self.upkeep.askers.next.push(reply);
+        if !self.upkeep.consistency.is_running() {
             self.begin_check();
         }
     }
@@ -153,24 +153,24 @@ impl Actor {
     /// Each replica has its time; whoever leads then does it.
     pub(crate) fn check_if_due(&mut self) {
         let now = self.deps.clock.monotonic();
-        if self.stopping.is_some() || !self.consistency.is_due(now) {
+        if self.stopping.is_some() || !self.upkeep.consistency.is_due(now) {
             return;
         }
         if self.core.0.role().is_serving && self.core.0.descriptor().replicas.len() > 1 {
             self.begin_check();
         } else {
-            self.consistency.done(now, self.rng.as_ref());
+            self.upkeep.consistency.done(now, self.rng.as_ref());
         }
     }
 
     fn begin_check(&mut self) {
-        self.consistency.begin();
-        self.askers.now = std::mem::take(&mut self.askers.next);
+        self.upkeep.consistency.begin();
+        self.upkeep.askers.now = std::mem::take(&mut self.upkeep.askers.next);
         // What the job reads must not be older than who asked.
         self.note_status();
         let job = ConsistencyJob {
             shared: Arc::clone(&self.shared),
-            digests: Arc::clone(&self.digests),
+            digests: Arc::clone(&self.upkeep.digests),
             deps: Arc::clone(&self.deps),
             wait: self.config.tick * self.config.core.election_ticks_min,
         };
@@ -178,7 +178,7 @@ impl Actor {
         self.tasks.spawn(async move { drop(events.send(Event::ConsistencyChecked(job.run().await))) });
     }
 
-    pub(crate) fn on_checked(&mut self, report: ConsistencyReport) {
+    pub(crate) fn on_checked(&mut self, report: &ConsistencyReport) {
         let (group, index, now) = (report.group, report.index, self.deps.clock.monotonic());
         let stats = &self.shared.stats.consistency;
         stats.checks.increment();
@@ -198,13 +198,13 @@ impl Actor {
                 tracing::error!(%group, %index, verdict, ?replicas, "replicas hold different states: compare them");
             }
         }
-        self.consistency.done(now, self.rng.as_ref());
+        self.upkeep.consistency.done(now, self.rng.as_ref());
         self.shared.update_status(|status| status.last_check = Some(Arc::new(report.clone())));
-        for reply in std::mem::take(&mut self.askers.now) {
+        for reply in std::mem::take(&mut self.upkeep.askers.now) {
             drop(reply.send(Ok(report.clone())));
         }
         if let Verdict::Diverged { majority, divergent } = &report.verdict {
-            self.tell_divergent(&report, *majority, divergent);
+            self.tell_divergent(report, *majority, divergent);
         }
         self.go_on_checking();
     }
@@ -212,13 +212,13 @@ impl Actor {
     /// The check that others wait for, if there are any.
     fn go_on_checking(&mut self) {
         let role = self.core.0.role();
-        if self.ending.is_some() || self.askers.next.is_empty() {
+        if self.ending.is_some() || self.upkeep.askers.next.is_empty() {
             return;
         }
         if role.is_leader {
             return self.begin_check();
         }
-        for reply in std::mem::take(&mut self.askers.next) {
+        for reply in std::mem::take(&mut self.upkeep.askers.next) {
             drop(reply.send(Err(self.not_leader(role))));
         }
     }

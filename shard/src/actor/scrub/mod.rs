@@ -56,10 +56,10 @@ pub(crate) enum ScrubOutcome {
 impl Actor {
     pub(crate) fn scrub_if_due(&mut self) {
         let now = self.deps.clock.monotonic();
-        if self.stopping.is_some() || !self.scrub.is_due(now) {
+        if self.stopping.is_some() || !self.upkeep.scrub.is_due(now) {
             return;
         }
-        self.scrub.begin();
+        self.upkeep.scrub.begin();
         let job = ScrubJob {
             shared: Arc::clone(&self.shared),
             applier: self.applier.clone(),
@@ -76,7 +76,7 @@ impl Actor {
             ScrubOutcome::Whole(scrubbed) => {
                 stats.completed.increment();
                 stats.completed_at_seconds.set(scrubbed.at.as_secs());
-                self.scrub.done(now, self.rng.as_ref());
+                self.upkeep.scrub.done(now, self.rng.as_ref());
                 let Scrubbed { records, bytes, snapshots, corrupt_snapshots, .. } = scrubbed;
                 let took_ms = scrubbed.took.as_millis();
                 tracing::info!(%group, records, bytes, snapshots, corrupt_snapshots, took_ms, "scrubbed");
@@ -88,7 +88,7 @@ impl Actor {
             }
             ScrubOutcome::Interrupted(why) => {
                 stats.interrupted.increment();
-                self.scrub.failed(now);
+                self.upkeep.scrub.failed(now);
                 tracing::info!(%group, %why, "a scan of the state was broken off");
             }
         }
