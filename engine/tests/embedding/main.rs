@@ -18,4 +18,5 @@ mod rotting_store;
 mod single;
 mod snapshots;
 mod topology;
+mod waiting;
 mod writing;

@@ -30,6 +30,7 @@ use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
 use crate::actor::upkeep::Upkeep;
+use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -50,6 +51,9 @@ pub(crate) struct Opened {
     pub(crate) newest: Option<(SnapshotToken, Box<SnapshotLabel>)>,
     /// The last entries of the log.
     pub(crate) tail: Vec<Entry>,
+    /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
+    /// no membership.
+    pub(crate) waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
 }
@@ -84,28 +88,25 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, waits, .. } = opened;
     let log_reader = log.reader();
-    let log = LogWriter::new(
-        log,
-        Arc::clone(&shared),
-        Arc::clone(&deps.workers.log),
-        Arc::clone(&deps.clock),
-        event_sender.clone(),
-    );
+    let log = log_writer(&deps, log, &shared, event_sender.clone());
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
-    let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
+    let now = deps.clock.monotonic();
+    let trigger = Trigger::new(spec.config.snapshots.clone(), now, rng.as_ref());
     let mut publisher = Publisher::new(snapshots, tokens, trigger);
     publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
     let office = office(&spec, &record, replica);
-    let applier = Applier::new(machine, record, parts);
+    let start_applier = if waits.is_some() { Applier::waiting } else { Applier::new };
+    let applier = start_applier(machine, record, parts);
     let digests = Arc::new(DigestServer::new(applier.clone(), Arc::clone(&shared)));
     handle.serve_digests(&digests);
     let actor = Actor {
         applier,
+        waiting: waits.map(|_reason| Waiting::new()),
         replica,
         paths: ReplicaPaths::new(spec.dir.clone()),
-        upkeep: Upkeep::new(spec.config.background, digests, deps.clock.monotonic(), rng.as_ref()),
+        upkeep: Upkeep::new(spec.config.background, digests, now, rng.as_ref()),
         divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
@@ -132,6 +133,16 @@ pub(crate) fn launch(
     };
     tokio::spawn(actor.run());
     Ok(handle)
+}
+
+fn log_writer(
+    deps: &GroupDeps,
+    log: Box<dyn LogStore>,
+    shared: &Arc<Shared>,
+    events: mpsc::UnboundedSender<Event>,
+) -> LogWriter {
+    let (workers, clock) = (Arc::clone(&deps.workers.log), Arc::clone(&deps.clock));
+    LogWriter::new(log, Arc::clone(shared), workers, clock, events)
 }
 
 /// Whether more than time has changed since the newest snapshot. Whose state machine keeps no digest cannot tell, and
@@ -166,6 +177,7 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
         hard_state: recovered.hard_state,
         skeleton: recovered.skeleton.clone(),
         floor: opened.record.applied,
+        is_waiting: opened.waits.is_some(),
         tail: opened.tail.clone(),
         snapshot: opened.newest.clone(),
         seed,
@@ -181,7 +193,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         replica: opened.replica,
         incarnation: opened.incarnation,
         node: deps.node,
-        lifecycle: Lifecycle::Running,
+        lifecycle: opened.waits.clone().map_or(Lifecycle::Running, Lifecycle::Waiting),
         role,
         first: recovered.skeleton.first(),
         applied: opened.record.applied.index,
@@ -196,6 +208,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         last_scrub: None,
         last_check: None,
     };
+    spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
     let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);

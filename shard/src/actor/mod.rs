@@ -17,6 +17,7 @@ mod handle;
 mod launch;
 pub(crate) mod mailbox;
 mod observe;
+mod on_worker;
 mod open;
 mod outbound;
 mod pending;
@@ -28,6 +29,7 @@ pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
+mod restore;
 mod run;
 mod scrub;
 pub(crate) mod shared;
@@ -41,6 +43,8 @@ pub(crate) mod start;
 mod status;
 pub(crate) mod time;
 mod upkeep;
+mod waiting;
+mod waiting_wire;
 
 #[cfg(test)]
 mod tests;
@@ -50,8 +54,8 @@ pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{
-    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, STATE_DIGEST,
-    group_of_request,
+    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED,
+    STATE_DIGEST, group_of_request,
 };
 pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};

@@ -5,7 +5,10 @@ mod interrupted;
 mod operations;
 mod stopping_disk;
 
-pub use interrupted::a_restore_interrupted_anywhere_leaves_one_whole_state;
+pub use interrupted::{
+    a_restore_in_pieces_is_the_restore_at_once, a_restore_interrupted_anywhere_leaves_one_whole_state,
+    a_view_in_pieces_is_the_view_at_once,
+};
 pub use operations::entries_of_any_operations_are_whole_or_not_there;
 
 use std::collections::BTreeMap;
@@ -55,6 +58,8 @@ pub fn check_all(make: &mut Make<'_>) {
     a_power_cut_leaves_whole_batches_or_no_trust(make);
     a_closed_store_is_whole_and_trusted_whatever_follows(make);
     a_restore_interrupted_anywhere_leaves_one_whole_state(make);
+    a_restore_in_pieces_is_the_restore_at_once(make);
+    a_view_in_pieces_is_the_view_at_once(make);
     entries_of_any_operations_are_whole_or_not_there(make);
 }
 

@@ -15,3 +15,4 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod waiting;
