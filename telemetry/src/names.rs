@@ -89,6 +89,7 @@ metrics! {
     LOG_DROPPED_ENTRIES: Counter, Count, "quorate_log_dropped_entries_total", "Log entries dropped in a repair because they cannot have been committed.";
     APPLIED_ENTRIES: Counter, Count, "quorate_applied_entries_total", "Entries applied to state machines.";
     APPLIED_BATCHES: Counter, Count, "quorate_applied_batches_total", "Batches applied to state machines.";
+    COLD_START_READ_BYTES: Counter, Bytes, "quorate_cold_start_read_bytes_total", "Bytes of snapshots, and of logs for a volatile replay, that the starts of groups have read.";
     DUPLICATES_DROPPED: Counter, Count, "quorate_duplicates_dropped_total", "Entries at or below the floor that were dropped.";
     VOLATILE_REPLAYED: Counter, Count, "quorate_volatile_replayed_total", "Volatile entries replayed by the cold-start gate.";
     SNAPSHOTS_PUBLISHED: Counter, Count, "quorate_snapshots_published_total", "Snapshots published.";

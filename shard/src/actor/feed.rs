@@ -30,6 +30,7 @@ impl Actor {
             Event::Applied { through } => self.on_applied(through),
             Event::Restoring(restoration) => self.restore(*restoration),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
+            Event::LabelRead(read) => self.on_label_read(read),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
             Event::SnapshotSettled(outcome) => self.on_settled(outcome),
             Event::SnapshotSent { to, number, is_rafts, delivered } => {

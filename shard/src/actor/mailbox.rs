@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::budget::Permit;
 use crate::actor::consistency::ConsistencyReport;
+use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
 use crate::actor::scrub::ScrubOutcome;
@@ -97,6 +98,8 @@ pub(crate) enum Event {
         fetch: Fetch,
         entries: Option<Vec<Entry>>,
     },
+    /// What the newest snapshot of before the start holds.
+    LabelRead(LabelRead),
     SnapshotPublished(quorate_storage::Result<Published>),
     /// Follows a snapshot that was published.
     SnapshotSettled(Settled),

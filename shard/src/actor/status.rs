@@ -51,6 +51,8 @@ pub struct GroupStatus {
     pub applied: Index,
     /// Last index known to be committed.
     pub commit: Index,
+    /// What was known to be committed at the start: until it is applied, the replica replays its log.
+    pub replay_through: Index,
     /// Last index of the log.
     pub last: Index,
     /// What a leader knows of each replica, by id; empty elsewhere.
@@ -81,6 +83,11 @@ impl GroupStatus {
         })
     }
 
+    /// Whether the replica still applies what its log had when it was started.
+    pub fn is_replaying(&self) -> bool {
+        self.applied < self.replay_through
+    }
+
     /// Of a group that was never opened.
     pub(crate) fn unknown(group: GroupId, node: NodeId) -> Self {
         let descriptor = GroupDescriptor {
@@ -101,6 +108,7 @@ impl GroupStatus {
             first: Index(0),
             applied: Index(0),
             commit: Index(0),
+            replay_through: Index(0),
             last: Index(0),
             peers: Vec::new(),
             snapshot: None,

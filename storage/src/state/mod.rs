@@ -21,7 +21,7 @@ use crate::entry::{ConfState, EntryId};
 use crate::error::Result;
 use crate::ids::{Incarnation, Index, Timestamp};
 use crate::kv::KvRead;
-use crate::snapshot::{SnapshotSink, SnapshotSource};
+use crate::snapshot::{SnapshotPayload, SnapshotSink, SnapshotSource, StateHeader};
 
 pub use digest::RecordHasher;
 
@@ -124,6 +124,11 @@ pub trait StateMachine: fmt::Debug + Send {
     fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
         None
     }
+
+    /// Takes the state header of a snapshot that is not restored.
+    fn as_snapshot_header_applier(&mut self) -> Option<&mut dyn SnapshotHeaderApplier> {
+        None
+    }
 }
 
 /// Reads the applied record.
@@ -140,6 +145,29 @@ pub trait AppliedIndexReader {
 pub trait AppliedIndexWriter {
     /// Makes a record at least at `index` durable, without changing the state.
     fn persist_applied(&mut self, index: Index) -> Result<()>;
+}
+
+/// Takes the state header of the newest snapshot where a start skips the restore: for a state machine that keeps
+/// ceiling and cutover in memory only. (A restore tells both with its record.)
+///
+/// Two phases, because the header is read before the checksum of its file is known: what is parsed is applied only
+/// once the whole file has been verified.
+pub trait SnapshotHeaderApplier {
+    /// Whether the applied record already carries what the header holds. Then no byte of a snapshot is read on a skip,
+    /// and the other two are never called.
+    fn covers_header(&self) -> bool;
+
+    /// Parses the header out of `payload`, and may drain it; what it leaves is drained by the caller. Must change
+    /// nothing: the bytes are not verified yet. `None` for a file without a header.
+    ///
+    /// # Errors
+    /// As [`SnapshotPayload::state_header`]; the file is then not used.
+    fn parse_header(&self, payload: &mut SnapshotPayload) -> Result<Option<StateHeader>> {
+        payload.state_header()
+    }
+
+    /// Takes the verified header, as a pure assignment. Not called for a file without one.
+    fn apply_header(&mut self, header: StateHeader);
 }
 
 /// Reads applied state; shared between threads.

@@ -160,7 +160,11 @@ fn out_of_service(node: &Node, group: GroupId, readiness: &GroupReadiness) -> Op
         remedy: remedy.to_owned(),
     };
     match readiness {
-        GroupReadiness::Ready | GroupReadiness::NoLeader | GroupReadiness::Opening => None,
+        GroupReadiness::Ready
+        | GroupReadiness::NoLeader
+        | GroupReadiness::Opening
+        | GroupReadiness::Restoring
+        | GroupReadiness::Replaying => None,
         GroupReadiness::Lost => Some(out("lost", LOST, "repair")),
         GroupReadiness::Repairing(text) => Some(out("repairing", text, "wait")),
         GroupReadiness::Waiting(text) => Some(out("waiting", text, "wait")),

@@ -1,6 +1,6 @@
 //! What a node tells its operators.
 
-use quorate::{GroupReadiness, Node, Room};
+use quorate::{GroupReadiness, Node, Room, StartProgress};
 use serde_json::{Value, json};
 
 use super::EngineBackend;
@@ -46,10 +46,16 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
         ),
         check("disk progress", (!readiness.stalled.is_empty()).then_some("a write hangs")),
     ];
+    let StartProgress { opening, restoring, replaying, ready, .. } = readiness.progress();
+    let counts =
+        format!("groups: {opening} opening, {restoring} restoring, {replaying} replaying, {ready} ready");
+    checks.push(check(&counts, None));
     checks.extend(readiness.groups.iter().map(|(group, readiness)| {
         let problem = match readiness {
             GroupReadiness::NoLeader => Some("no leader"),
             GroupReadiness::Opening => Some("opening"),
+            GroupReadiness::Restoring => Some("restoring"),
+            GroupReadiness::Replaying => Some("replaying"),
             // Told in the groups' pages; it does not take the node out of service.
             GroupReadiness::Ready
             | GroupReadiness::Lost

@@ -2,9 +2,11 @@
 
 mod clock;
 mod cluster;
+mod cold_start;
 mod consistency;
 mod crash_points;
 mod failures;
+mod kept;
 mod kv;
 mod machine;
 mod node;

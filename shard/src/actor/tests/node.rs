@@ -398,6 +398,8 @@ fn deps(
             apply: workers(2),
             read: workers(3),
             background: workers(4),
+            open: workers(5),
+            restore: workers(6),
         },
         outbound: network.port(id),
         machines,

@@ -111,6 +111,8 @@ async fn open(dir: &Path) -> GroupHandle {
             apply: workers("apply"),
             read: workers("read"),
             background: workers("background"),
+            open: workers("open"),
+            restore: workers("restore"),
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
