@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
+use quorate_shard::actor::{ConsistencyReport, GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
 use quorate_shard::disk_space::{DiskSpace, Room};
 use quorate_shard::registry::Registry;
@@ -329,6 +329,14 @@ impl Node {
     pub fn disk_room(&self) -> DiskRoom {
         let space = &self.core.space;
         DiskRoom { room: space.room(), free_bytes: space.free_bytes(), needed_bytes: space.needed_bytes() }
+    }
+
+    /// Compares the states of a group's replicas: [`Group::check_consistency`].
+    ///
+    /// # Errors
+    /// [`Error::is_retryable`] tells whether to try again.
+    pub async fn check_consistency(&self, group: GroupId) -> Result<ConsistencyReport> {
+        self.group(group).check_consistency().await
     }
 
     /// Waits until every group with a replica here runs and knows its leader.
