@@ -171,6 +171,9 @@ impl Seen<'_> {
         if report.repaired_entries > 0 {
             add(Outcome::Repaired, "entries fetched");
         }
+        if report.snapshot_waits > 0 {
+            add(Outcome::Rebuilt, "snapshot of the leader installed");
+        }
         if report.dropped_entries > 0 {
             add(Outcome::Repaired, "entries dropped");
         }

@@ -60,7 +60,10 @@ impl ReplicaEnd {
         match &self.readiness {
             GroupReadiness::Quarantined(why) | GroupReadiness::Repairing(why) => Some(why),
             GroupReadiness::Lost => Some("its directory is gone"),
-            GroupReadiness::Ready | GroupReadiness::NoLeader | GroupReadiness::Opening => None,
+            GroupReadiness::Ready
+            | GroupReadiness::NoLeader
+            | GroupReadiness::Waiting(_)
+            | GroupReadiness::Opening => None,
         }
     }
 }
@@ -160,7 +163,7 @@ impl World {
                     GroupReadiness::Ready => self.has_caught_up(end),
                     GroupReadiness::Quarantined(_) => now >= *out_since.entry(key).or_insert(now) + OUT,
                     GroupReadiness::Repairing(_) => now >= *out_since.entry(key).or_insert(now) + ASKS,
-                    GroupReadiness::NoLeader | GroupReadiness::Opening => false,
+                    GroupReadiness::NoLeader | GroupReadiness::Waiting(_) | GroupReadiness::Opening => false,
                 };
                 if end.out_of_service().is_none() {
                     out_since.remove(&key);
