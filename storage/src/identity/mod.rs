@@ -6,6 +6,7 @@ pub mod header;
 mod node_file;
 mod paths;
 mod peers_file;
+mod repaired;
 mod replica_file;
 mod small_file;
 #[cfg(test)]
@@ -16,4 +17,7 @@ pub(crate) use data_dir::{group_directories, lock};
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
 pub use paths::ReplicaPaths;
+pub(crate) use peers_file::read as read_peers;
+pub(crate) use repaired::{complete_switches, evidence_path, is_switching, repaired_path, switch};
 pub use replica_file::ReplicaIdentity;
+pub(crate) use small_file::sync_dir;

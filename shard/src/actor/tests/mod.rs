@@ -5,6 +5,7 @@ mod crash_points;
 mod failures;
 mod machine;
 mod node;
+mod offline_repair;
 mod quarantine;
 mod repair;
 mod single;
