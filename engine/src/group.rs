@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_shard::actor::{GroupStatus, Quarantine, ReadLevel};
+use quorate_shard::actor::{ConsistencyReport, GroupStatus, Quarantine, ReadLevel};
 use quorate_shard::router::{Limits, Target};
 use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
 use quorate_storage::kv::KeysPage;
 use quorate_storage::snapshot::SnapshotToken;
-use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId};
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId, Timestamp};
 use quorate_telemetry::stats::GroupReport;
 
 use crate::error::{Error, Result};
@@ -128,6 +128,36 @@ impl Group {
         }
     }
 
+    /// A timestamp of the group's hybrid logical clock: unique in the group, larger than all that its leader or an earlier
+    /// one has given or merged, and close to real time. Does not read or write the state; the first one after an idle time
+    /// waits for a lease to be replicated.
+    ///
+    /// Two callers may meet two leaders while leadership moves, and a leader that was deposed and has not heard of it gives
+    /// smaller ones than its successor. A caller that has seen a larger one passes it to [`Group::observe`] first.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::ClockSkew`], [`quorate_shard::Error::NoCeiling`] and
+    /// [`quorate_shard::Error::CeilingExpired`], when the deadline has passed. It never has an effect.
+    pub async fn timestamp(&self) -> Result<Timestamp> {
+        match self.call(Call::Timestamp).await? {
+            Reply::Timestamp(timestamp) => Ok(timestamp),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Merges a timestamp of another clock (another group's, a client's): every timestamp that this group's leader and its
+    /// successors give from now on is larger than `remote`.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::TimestampAhead`] if it is more than half a second ahead of the leader's clock; those of
+    /// [`Group::timestamp`].
+    pub async fn observe(&self, remote: Timestamp) -> Result<()> {
+        match self.call(Call::Observe(remote)).await? {
+            Reply::Done => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Adds a replica on `node` that follows without a vote; it is seeded by a snapshot. Returns its id when
     /// the group and the catalog know it.
     pub async fn add_learner(&self, node: NodeId) -> Result<ReplicaId> {
@@ -154,6 +184,19 @@ impl Group {
     /// Hands leadership to the voter `to`.
     pub async fn transfer_leader(&self, to: ReplicaId) -> Result<()> {
         membership::transfer(&self.core, self.id, to, self.timeout()).await
+    }
+
+    /// Compares its replicas' states, at one index: who said what, and what follows. A replica that a majority proves
+    /// wrong is quarantined, and has to be replaced ([`crate::Node::repair`]). Replicas that are away are reported, and
+    /// fail nothing.
+    ///
+    /// # Errors
+    /// As [`Group::count`].
+    pub async fn check_consistency(&self) -> Result<ConsistencyReport> {
+        match self.call(Call::CheckConsistency).await? {
+            Reply::Consistency(report) => Ok(report),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn call(&self, call: Call) -> Result<Reply> {

@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+    self, BackgroundConfig, GroupConfig, GroupDeps, ScrubBudget, SnapshotBudget, SnapshotBudgetConfig,
+    StateMachineFactory,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::disk_space::DiskSpace;
+use quorate_shard::hlc::ClockWatch;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -29,8 +31,8 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, peers, publish, reconcile,
-    replicas, revive, topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, clock, disk_space, peers, publish,
+    reconcile, replicas, revive, topology,
 };
 use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
@@ -84,10 +86,9 @@ pub(crate) async fn open(
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = collector(&config, &seams);
-    let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
-    let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
-    let (deps, catalog_deps) =
-        (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
+    let deps = group_deps((&config, &seams), &transport, &space, Arc::clone(&kv_machines));
+    let catalog_deps = Arc::new(deps.clone());
+    let deps = Arc::new(GroupDeps { machines: machines.unwrap_or(kv_machines), ..deps });
     let core = Arc::new(Core {
         catalog_deps,
         deps,
@@ -123,24 +124,27 @@ fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
     Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), settings))
 }
 
+/// What all groups share. `machines` are those of group 0.
 fn group_deps(
     (config, seams): (&Config, &Seams),
     transport: &Transport,
-    snapshots: &Arc<SnapshotBudget>,
     space: &Arc<DiskSpace>,
     machines: Arc<dyn StateMachineFactory>,
-) -> Arc<GroupDeps> {
-    Arc::new(GroupDeps {
+) -> GroupDeps {
+    let clock = &seams.clock;
+    GroupDeps {
         node: config.node,
-        clock: Arc::clone(&seams.clock),
+        clock: Arc::clone(clock),
         rng: seams.rng.stream(0x0c),
         disk: Arc::clone(&seams.disk),
         workers: seams.workers.clone(),
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
-        snapshots: Arc::clone(snapshots),
+        snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
+        scrub: ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(clock)),
         space: Arc::clone(space),
-    })
+        clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
+    }
 }
 
 fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>) {
@@ -152,6 +156,7 @@ fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>)
     tasks.spawn(topology::run(Arc::clone(core)));
     tasks.spawn(disk_space::run(Arc::clone(core), watch));
     tasks.spawn(revive::run(Arc::clone(core)));
+    tasks.spawn(clock::run(Arc::clone(core)));
 }
 
 /// Measures the room on the disk before anything is written, and makes the reserve.
@@ -168,6 +173,16 @@ async fn watch_disk(config: &Config, seams: &Seams) -> Result<(Arc<DiskSpace>, A
 async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
     let data = core.data()?;
     let found = data.groups()?;
+    let cold_start = &core.config.cold_start;
+    tracing::info!(
+        node = core.config.node.get(),
+        groups = found.len(),
+        policy = cold_start.policy.as_str(),
+        verify = cold_start.verify.as_str(),
+        opening_max = cold_start.opening_max,
+        restoring_max = cold_start.restoring_max,
+        "opening groups"
+    );
     // Group 0 comes first on every node. Where others are, or its tombstone is, it was here and is gone: made anew
     // under its old id it would have forgotten its votes.
     let is_new = found.is_empty() && data.replica(CATALOG_GROUP)?.is_none();
@@ -265,6 +280,16 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             follower_grace: config.snapshots.follower_grace,
             kept: config.snapshots.kept,
             ..Default::default()
+        },
+        cold_start: actor::ColdStartConfig {
+            policy: config.cold_start.policy,
+            verify: config.cold_start.verify,
+            observer: config.cold_start.observer.clone(),
+        },
+        hlc: config.hlc,
+        background: BackgroundConfig {
+            scrub_interval: config.scrub.interval,
+            consistency_interval: config.consistency.interval,
         },
         ..Default::default()
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod broken_transfers;
+mod clock;
 mod cluster;
 mod failures;
 mod groups;
@@ -12,7 +13,10 @@ mod operations;
 mod reads;
 mod refusals;
 mod reopening;
+mod rot;
+mod rotting_store;
 mod single;
 mod snapshots;
 mod topology;
+mod waiting;
 mod writing;

@@ -1,23 +1,28 @@
 //! The way to a group: cheap to clone, without type parameters, usable from any task.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
-use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_storage::{
+    ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Timestamp,
+};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
+use crate::actor::consistency::{ConsistencyReport, DigestServer};
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::outbound::{
+    DIVERGENCE_NOTICE, LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED, STATE_DIGEST,
+};
 use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
@@ -25,6 +30,9 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::actor::time::TimeCall;
+use crate::actor::waiting::SnapshotWanted;
+use crate::actor::waiting_wire::SnapshotQuestion;
 use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
@@ -50,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     /// The log, for other replicas that have lost entries.
     pub(crate) log: Arc<LogServer>,
+    /// The state's digests, for other replicas; empty if the group does not run.
+    pub(crate) digests: OnceLock<Arc<DigestServer>>,
     pub(crate) command_bytes_max: u64,
     pub(crate) backlog_bytes_max: u64,
     /// Names this start of the actor in every proposal id.
@@ -111,6 +121,7 @@ impl GroupHandle {
             space: Arc::clone(&deps.space),
             receiver: None,
             log: Arc::new(LogServer::new(Arc::clone(&deps.workers.read))),
+            digests: OnceLock::new(),
             command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
             stream: 0,
@@ -182,6 +193,43 @@ impl GroupHandle {
         outcome
     }
 
+    /// A timestamp of the group's clock, at or above what the leader's wall clock shows: larger than all that leaders of
+    /// this or an earlier term have given or merged, and given only once ([`crate::hlc`] says why). Costs no disk write while
+    /// the clock is in use: one lease for each half window, for all callers together; the first caller waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::ClockSkew`] if the leader's node must not lease; [`Error::NoCeiling`] or
+    /// [`Error::CeilingExpired`] if no lease was applied within the deadline; those of [`GroupHandle::read`]. It never has an
+    /// effect.
+    pub async fn timestamp(&self, deadline: Duration) -> Result<Timestamp> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Issue { reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    /// Merges a timestamp of another clock into the group's: on `Ok` all timestamps that this leader and those after it
+    /// give from now on are larger than `remote`.
+    ///
+    /// # Errors
+    /// [`Error::TimestampAhead`] if it is more than [`crate::hlc::CLOCK_OFFSET_MAX`] ahead of the leader's wall clock; those of
+    /// [`GroupHandle::timestamp`].
+    pub async fn observe(&self, remote: Timestamp, deadline: Duration) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Observe { remote, reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    async fn timed<T>(&self, answer: oneshot::Receiver<Result<T>>, deadline: Duration) -> Result<T> {
+        let outcome = match self.answered(answer, deadline, false).await {
+            Err(Error::DeadlineExceeded) => Err(self.inner.shared.no_timestamp()),
+            outcome => outcome,
+        };
+        let stats = &self.inner.shared.stats.requests;
+        let counted = if outcome.is_ok() { &stats.timestamps } else { &stats.timestamps_refused };
+        counted.increment();
+        outcome
+    }
+
     /// Changes the membership, fenced by the conf epoch in `change`. On `Ok` the change is applied here, and the
     /// descriptor is the one it led to.
     ///
@@ -216,6 +264,17 @@ impl GroupHandle {
         self.answered(answer, deadline, false).await
     }
 
+    /// Has the replicas' states compared, at one index: see [`ConsistencyReport`]. A replica that a majority proves wrong is
+    /// quarantined. Costs a small request to each replica, and some time if there are writes.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]: only a leader knows whom to ask; those of [`GroupHandle::read`].
+    pub async fn check_consistency(&self, deadline: Duration) -> Result<ConsistencyReport> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::CheckConsistency { reply }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
     /// Gives messages of other replicas to the group. Never blocks; what finds no room is dropped and counted,
     /// as raft allows.
     pub fn step(&self, from: NodeId, messages: Vec<RaftMessage>) {
@@ -240,6 +299,9 @@ impl GroupHandle {
         match (kind, &self.inner.receiver) {
             (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
             (LOG_ENTRIES, _) => return self.answer_entries(from, body).await,
+            (SNAPSHOT_WANTED, _) => return self.offer_snapshot(from, &body).await,
+            (STATE_DIGEST, _) => return self.answer_digest(from, &body).await,
+            (DIVERGENCE_NOTICE, _) => self.note_divergence(from, &body),
             (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
             _ => {}
         }
@@ -250,15 +312,39 @@ impl GroupHandle {
     async fn answer_entries(&self, from: NodeId, body: Bytes) -> Bytes {
         let Some(question) = EntriesQuestion::decode(body) else { return Bytes::new() };
         let status = self.status();
-        let asker = status.descriptor.replica(question.replica);
-        let is_member = asker.is_some_and(|asker| {
-            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == question.incarnation)
-        });
-        let stands_by_it = matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_));
+        let is_member = status.is_member(from, question.replica, question.incarnation);
+        let stands_by_it =
+            matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_) | Lifecycle::Waiting(_));
         if !is_member || !stands_by_it || question.uid != status.descriptor.uid {
             return Bytes::new();
         }
         self.inner.log.answer(status.group, status.replica, question).await
+    }
+
+    /// Members that wait for a snapshot are sent one, if this replica leads.
+    async fn offer_snapshot(&self, from: NodeId, body: &[u8]) -> Bytes {
+        let Some(question) = SnapshotQuestion::decode(body) else { return Bytes::new() };
+        let SnapshotQuestion { uid, replica, incarnation, at_least, .. } = question;
+        let status = self.status();
+        let is_member = status.descriptor.replica(replica).is_some_and(|asker| {
+            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == incarnation)
+        });
+        if !is_member || uid != status.descriptor.uid || status.lifecycle != Lifecycle::Running {
+            return Bytes::new();
+        }
+        let (reply, answer) = oneshot::channel();
+        drop(self.inner.events.send(Event::SnapshotWanted(SnapshotWanted {
+            from,
+            replica,
+            at_least,
+            reply,
+        })));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Whether the group is to be stopped and started again: the snapshot it waited for is there.
+    pub fn wants_restart(&self) -> bool {
+        self.inner.shared.wants_restart()
     }
 
     /// Believes a notice only of the node that the quarantined replica lives on; whether that replica leads, the core
@@ -266,10 +352,7 @@ impl GroupHandle {
     fn note_quarantined_leader(&self, from: NodeId, body: &[u8]) {
         let Some(notice) = QuarantineNotice::decode(body) else { return };
         let status = self.status();
-        let known = status.descriptor.replica(notice.replica);
-        let is_of_its_node = known.is_some_and(|known| {
-            known.node == from && (known.incarnation.is_zero() || known.incarnation == notice.incarnation)
-        });
+        let is_of_its_node = status.is_member(from, notice.replica, notice.incarnation);
         if notice.uid == status.descriptor.uid && is_of_its_node {
             let QuarantineNotice { replica, term, .. } = notice;
             drop(self.inner.events.send(Event::LeaderQuarantined { replica, term }));

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_storage::identity::{Divergence, ReplicaPaths};
 use quorate_storage::log::LogReader;
 use quorate_storage::{NodeId, ReplicaId};
 use quorate_telemetry::Rng;
@@ -24,6 +25,9 @@ use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
+use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
+use crate::actor::waiting::Waiting;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -38,6 +42,7 @@ pub(crate) struct Actor {
     pub(crate) config: GroupConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) replica: ReplicaId,
+    pub(crate) paths: ReplicaPaths,
     pub(crate) core: Core,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: mpsc::UnboundedSender<Event>,
@@ -48,12 +53,18 @@ pub(crate) struct Actor {
     pub(crate) publisher: Publisher,
     pub(crate) followers: Followers,
     pub(crate) transfers: Transfers,
+    /// How it comes by the snapshot it waits for, if it does.
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
+    pub(crate) time: GroupTime,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
-    /// Snapshot transfers and publishing under way.
+    pub(crate) upkeep: Upkeep,
+    /// Set when this replica is quarantined for it; the last thing it does is to write it down.
+    pub(crate) divergence: Option<Divergence>,
+    /// Snapshot transfers, publishing, scans and checks under way.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) timers: Timers,
     pub(crate) inputs: Vec<Input>,
@@ -201,7 +212,11 @@ impl Actor {
             return;
         }
         self.begin_barrier();
+        self.tend_time();
         self.run_core();
+        if self.tend_time() {
+            self.run_core();
+        }
         self.serve_reads();
         self.publish_if_due();
         self.check_drained();
@@ -225,6 +240,7 @@ impl Actor {
     }
 
     fn on_tick(&mut self) {
+        self.note_clock();
         self.inputs.push(Input::Tick);
         self.seek_office();
         // Ended tasks would be kept until somebody looks.
@@ -233,6 +249,9 @@ impl Actor {
         self.note_status();
         self.note_followers();
         self.look_at_log();
+        self.seek_snapshot();
         self.receiver.expire();
+        self.scrub_if_due();
+        self.check_if_due();
     }
 }

@@ -2,11 +2,11 @@
 //! core, I/O or an await.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
-use quorate_storage::{GroupId, Index};
+use quorate_storage::{GroupId, Index, Timestamp};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::GroupState;
 use tokio::sync::watch;
@@ -33,12 +33,19 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Bytes handed to the log writer and to the applier that they have not finished.
     pub(crate) backlog: Arc<AtomicU64>,
+    /// The ceiling of the applied state. Set before `applied` is.
+    hlc_ceiling: AtomicU64,
+    /// Up to where this replica's leadership has a lease for timestamps; 0 without one.
+    hlc_lease: AtomicU64,
     /// From here on a live follower needs the log; `u64::MAX` if none holds it.
     log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
     /// Set while the lifecycle is quarantined.
     quarantine: Mutex<Option<Quarantine>>,
+    wants_restart: AtomicBool,
     status: Mutex<GroupStatus>,
+    /// As in [`GroupStatus`].
+    replay_through: Index,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
 
@@ -64,9 +71,13 @@ impl Shared {
             stats,
             counters: Counters::default(),
             backlog: Arc::default(),
+            hlc_ceiling: AtomicU64::new(status.hlc_ceiling.get()),
+            hlc_lease: AtomicU64::new(0),
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             quarantine: Mutex::default(),
+            replay_through: status.replay_through,
+            wants_restart: AtomicBool::new(false),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -75,6 +86,28 @@ impl Shared {
     /// Bytes that the log writer and the applier still have to work off.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// The ceiling of the applied state: at least that of every lease at or below `applied`.
+    pub(crate) fn hlc_ceiling(&self) -> Timestamp {
+        Timestamp(self.hlc_ceiling.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_hlc_ceiling(&self, ceiling: Timestamp) {
+        self.hlc_ceiling.store(ceiling.get(), Ordering::Release);
+        self.stats.apply.hlc_ceiling.set(ceiling.get());
+    }
+
+    pub(crate) fn set_hlc_lease(&self, lease: Option<Timestamp>) {
+        self.hlc_lease.store(lease.map_or(0, Timestamp::get), Ordering::Relaxed);
+    }
+
+    /// The end of a request for a timestamp whose deadline has passed.
+    pub(crate) fn no_timestamp(&self) -> Error {
+        match self.hlc_lease.load(Ordering::Relaxed) {
+            0 => Error::NoCeiling { group: self.group },
+            lease => Error::CeilingExpired { group: self.group, ceiling: Timestamp(lease) },
+        }
     }
 
     /// What the slowest live follower has, if one holds the log back.
@@ -91,7 +124,9 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => Err(self.refused(reason, false)),
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) | Lifecycle::Waiting(reason) => {
+                Err(self.refused(reason, false))
+            }
         }
     }
 
@@ -125,6 +160,19 @@ impl Shared {
         }
     }
 
+    pub(crate) fn is_replaying(&self) -> bool {
+        *self.applied.borrow() < self.replay_through
+    }
+
+    /// A start would find what this one waited for.
+    pub(crate) fn want_restart(&self) {
+        self.wants_restart.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wants_restart(&self) -> bool {
+        self.wants_restart.load(Ordering::Acquire)
+    }
+
     /// Why the group is out of service, if it is quarantined.
     pub(crate) fn quarantined(&self) -> Option<Quarantine> {
         self.quarantine.lock().clone()
@@ -138,6 +186,7 @@ impl Shared {
         let mut status = self.status.lock().clone();
         status.lifecycle = self.lifecycle();
         status.applied = *self.applied.borrow();
+        status.hlc_ceiling = self.hlc_ceiling();
         status
     }
 

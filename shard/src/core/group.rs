@@ -44,6 +44,8 @@ pub struct Group {
     pub(super) deposed: Option<(ReplicaId, Term)>,
     /// Inputs that wait while the only voter waits for its log writer.
     pub(super) waiting: VecDeque<Input>,
+    /// Whether it leaves leading to others.
+    pub(super) abstains: bool,
     pub(super) role: Role,
     pub(super) out: Output,
 }
@@ -75,6 +77,8 @@ pub(super) struct ApplyProgress {
     pub(super) fetch: Option<(u64, u32)>,
     /// The received snapshot that raft-rs has been told of.
     pub(super) received: Option<Published>,
+    /// Nothing is handed out: the state machine lacks what precedes it.
+    pub(super) is_waiting: bool,
 }
 
 /// Leadership on its way to another replica.
@@ -117,12 +121,13 @@ impl Group {
             gate: Gate::default(),
             membership: Membership { descriptor, conf_state, joint_ticks: 0 },
             durability: Durability::new(start.hard_state),
-            apply: ApplyProgress::new(floor.index, hard_state.commit),
+            apply: ApplyProgress::new((floor.index, start.is_waiting), hard_state.commit),
             proposals: Proposals::default(),
             reads: Reads::default(),
             transfer: None,
             deposed: None,
             waiting: VecDeque::new(),
+            abstains: false,
             role: Role { is_leader: false, is_serving: false, leader: None, term: hard_state.term },
             out: Output::default(),
         };
@@ -211,6 +216,7 @@ impl Group {
             Input::Read { ticket } => self.read(ticket),
             Input::Transfer { ticket, to } => self.transfer(ticket, to),
             Input::Campaign => self.campaign(),
+            Input::Abstain(abstains) => self.abstains = abstains,
             Input::LeaderQuarantined { replica, term } => self.leader_quarantined(replica, term),
             Input::Persisted { ready } => self.persisted(ready),
             Input::Applied { through } => self.applied(through),
@@ -225,6 +231,7 @@ impl Group {
                 self.raw.report_snapshot(to.get(), status);
             }
             Input::Compacted { through } => self.compacted(through),
+            Input::StateLost => self.apply.is_waiting = true,
         }
         self.after_raft();
     }
@@ -286,13 +293,34 @@ impl Group {
 
     /// Whether this replica may become leader: everything it has is durable, and everything it knew to be
     /// committed when it started is applied, an installed snapshot too (raft-rs would look for conf changes
-    /// below it, and panic).
+    /// below it, and panic). One that abstains may not.
     pub(super) fn is_electable(&self) -> bool {
+        if self.abstains && !self.is_only_voter() {
+            return false;
+        }
         let log = &self.raw.raft.raft_log;
-        Index(log.applied) >= self.apply.start_commit
+        !self.apply.is_waiting
+            && Index(log.applied) >= self.apply.start_commit
             && log.applied + 1 >= log.first_index()
             && log.persisted == log.last_index()
             && !self.durability.is_syncing()
+    }
+
+    /// Whether this replica waits for a snapshot: its log is whole from its base on, and its state machine does not hold
+    /// what precedes it.
+    ///
+    /// It votes, appends and acknowledges like any other: those promises are about term, vote and log, which are durable
+    /// and intact, and raft asks nobody for a membership or a state before they are made (a joining replica has
+    /// neither). It never campaigns, and committed entries are kept from the applier. A snapshot that the leader sends
+    /// because its log no longer reaches back ends the waiting; any other takes a new core, which starts from it.
+    pub fn is_waiting(&self) -> bool {
+        self.apply.is_waiting
+    }
+
+    /// Whether the log's base, or a durable entry of it, has this position.
+    pub fn has_durable(&self, id: EntryId) -> bool {
+        let log = &self.raw.raft.raft_log;
+        id.index.get() <= log.persisted && self.raw.store().skeleton().term(id.index) == Some(id.term)
     }
 
     pub(super) fn is_leader(&self) -> bool {
@@ -321,7 +349,8 @@ impl Group {
         self.out.replies.push((ticket, Reply::Failed(error)));
     }
 
-    pub(super) fn not_leader(&self) -> Error {
+    /// The answer to what only a leader can do.
+    pub fn not_leader(&self) -> Error {
         let leader = convert::replica(self.raw.raft.leader_id).filter(|leader| *leader != self.replica);
         let hint = leader.and_then(|leader| {
             let node = self.membership.descriptor.replica(leader)?.node;
@@ -330,7 +359,8 @@ impl Group {
         Error::NotLeader { group: self.membership.descriptor.group, hint }
     }
 
-    pub(super) fn busy(&self) -> Error {
+    /// The answer to what there is no room for.
+    pub fn busy(&self) -> Error {
         Error::Busy { group: self.membership.descriptor.group, retry_after: super::BUSY_RETRY_AFTER }
     }
 
@@ -346,7 +376,7 @@ impl Group {
 }
 
 impl ApplyProgress {
-    fn new(floor: Index, start_commit: Index) -> Self {
+    fn new((floor, is_waiting): (Index, bool), start_commit: Index) -> Self {
         assert!(floor <= start_commit, "the floor {floor} is above the commit {start_commit}");
         Self {
             handed: floor,
@@ -356,6 +386,7 @@ impl ApplyProgress {
             bytes: 0,
             fetch: None,
             received: None,
+            is_waiting,
         }
     }
 }

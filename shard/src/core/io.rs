@@ -55,6 +55,9 @@ pub enum Input {
     },
     /// Campaign at once: the first voter of a new group.
     Campaign,
+    /// From now on (`true`) this replica does not campaign, or (`false`) it does again: its node's wall clock is not fit to
+    /// lead. The only voter of a group campaigns all the same, because nobody else can.
+    Abstain(bool),
     /// The shell of the leader of `term` says that it is quarantined: it will not lead in this term again. Followers
     /// campaign within a few ticks.
     LeaderQuarantined {
@@ -99,6 +102,8 @@ pub enum Input {
         /// Whether the other side has taken it.
         delivered: bool,
     },
+    /// The state machine could not take the snapshot that was installed: see [`crate::core::Group::is_waiting`].
+    StateLost,
     /// The log was compacted up to and including `through`.
     Compacted {
         /// Last index that is gone.

@@ -8,14 +8,14 @@ mod serve;
 
 use bytes::Bytes;
 use quorate_storage::kv::{KeyValue, KeysPage};
-use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
+use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId, Timestamp};
 use quorate_transport::RequestKind;
 
 pub use announcement::{Announcement, LED_MAX, Led};
 pub use answering::Answering;
 pub use serve::{READ_BYTES_MAX, READ_ITEMS_MAX, serve};
 
-use crate::actor::ReadLevel;
+use crate::actor::{ConsistencyReport, ReadLevel};
 use crate::error::Error;
 
 /// The transport's number for these requests.
@@ -84,6 +84,12 @@ pub enum Call {
     ChangeConf(ConfChange),
     /// Hand over leadership.
     Transfer(ReplicaId),
+    /// A timestamp of the group's clock. No write: one that reaches nobody is missed by nobody.
+    Timestamp,
+    /// Merge a timestamp of another clock. Doing it twice is doing it once.
+    Observe(Timestamp),
+    /// Compare the replicas' states.
+    CheckConsistency,
 }
 
 impl Call {
@@ -92,7 +98,7 @@ impl Call {
         matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
     }
 
-    /// How fresh a read must be; `None` for a write.
+    /// How fresh a read of the state must be; `None` for anything else.
     pub fn level(&self) -> Option<ReadLevel> {
         match self {
             Self::Get { level, .. }
@@ -100,7 +106,12 @@ impl Call {
             | Self::Keys { level, .. }
             | Self::Count { level }
             | Self::Query { level, .. } => Some(*level),
-            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) => None,
+            Self::Propose(_)
+            | Self::ChangeConf(_)
+            | Self::Transfer(_)
+            | Self::CheckConsistency
+            | Self::Timestamp
+            | Self::Observe(_) => None,
         }
     }
 
@@ -143,8 +154,12 @@ pub enum Reply {
     Keys(KeysPage),
     /// How many keys there are.
     Count(u64),
+    /// What a comparison of the replicas came to.
+    Consistency(ConsistencyReport),
     /// The state machine's answer.
     Answer(Bytes),
+    /// A timestamp.
+    Timestamp(Timestamp),
     /// It is done.
     Done,
     /// The catalog's records; none if the asker's version is current.
@@ -163,7 +178,9 @@ impl Reply {
             | (Call::Keys { .. }, Self::Keys(_))
             | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
-            | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
+            | (Call::CheckConsistency, Self::Consistency(_))
+            | (Call::Timestamp, Self::Timestamp(_))
+            | (Call::ChangeConf(_) | Call::Transfer(_) | Call::Observe(_), Self::Done) => true,
             _ => false,
         }
     }

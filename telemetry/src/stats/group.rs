@@ -23,6 +23,10 @@ pub struct GroupStats {
     pub apply: ApplyStats,
     /// Written by whoever publishes or installs a snapshot.
     pub snapshots: SnapshotStats,
+    /// Written by the background scan.
+    pub scrub: ScrubStats,
+    /// Written by the leader that compares the replicas.
+    pub consistency: ConsistencyStats,
     /// Written once per start.
     pub cold_starts: ColdStarts,
 }
@@ -43,6 +47,8 @@ pub struct RaftStats {
     pub last: Level,
     /// How often this replica saw a leader it had not followed before.
     pub leader_changes: Count,
+    /// Leases of the hybrid logical clock that this replica proposed as leader.
+    pub leases: Count,
 }
 
 /// What callers asked for.
@@ -55,6 +61,10 @@ pub struct RequestStats {
     pub proposals: OutcomeCounts,
     /// Reads answered, by how they ended.
     pub reads: OutcomeCounts,
+    /// Timestamps given, and remote ones merged.
+    pub timestamps: Count,
+    /// Requests for that which were not met.
+    pub timestamps_refused: Count,
 }
 
 /// What the log writer did.
@@ -87,6 +97,8 @@ pub struct ApplyStats {
     pub durable: Level,
     /// Entries applied.
     pub entries: Count,
+    /// The ceiling of the hybrid logical clock as of the applied index.
+    pub hlc_ceiling: Level,
     /// Batches applied; each is one atomic batch of the store.
     pub batches: Count,
     /// Entries at or below the floor that were dropped as duplicates.
@@ -117,6 +129,38 @@ pub struct SnapshotStats {
     pub received_bytes: Count,
     /// Transfers that went on after a broken connection.
     pub resumed: Count,
+    /// Times the replica came to wait for a snapshot of another one, because it had no intact one that its log reaches.
+    pub waits: Count,
+}
+
+/// What the background scan came to.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ScrubStats {
+    /// Scans that found the state whole.
+    pub completed: Count,
+    /// When the latest of them ended, in seconds since the Unix epoch; 0 before the first.
+    pub completed_at_seconds: Level,
+    /// Scans broken off: the state was replaced, or the node stopped.
+    pub interrupted: Count,
+    /// Stores found rotten.
+    pub rotten: Count,
+    /// Bytes read.
+    pub bytes: Count,
+}
+
+/// What comparisons of the replicas came to.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ConsistencyStats {
+    /// Comparisons.
+    pub checks: Count,
+    /// Those that had fewer than two states to compare.
+    pub unverified: Count,
+    /// Those in which a majority proved others wrong.
+    pub diverged: Count,
+    /// Those in which states differed without a majority.
+    pub divided: Count,
 }
 
 impl GroupStats {

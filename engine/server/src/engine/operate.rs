@@ -12,8 +12,8 @@ use quorate::{
 use super::EngineBackend;
 use crate::backend::BoxFuture;
 use crate::operator::{
-    DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica, OutOfService,
-    RepairPlan, Repaired, SnapshotTaken,
+    Consistency, DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica,
+    OutOfService, RepairPlan, Repaired, SnapshotTaken,
 };
 
 impl Operator for EngineBackend {
@@ -52,6 +52,18 @@ impl Operator for EngineBackend {
             let token = published.map_err(|error| refused(&self.node, group, error))?;
             let (index, term) = (token.id.index.get(), token.id.term.get());
             Ok(SnapshotTaken { group, index, term, bytes: token.bytes, crc: token.crc })
+        })
+    }
+
+    fn check_consistency(
+        &self,
+        group: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Consistency, OperatorError>> {
+        Box::pin(async move {
+            let checked = tokio::time::timeout(timeout, self.node.check_consistency(GroupId(group))).await;
+            let report = checked.unwrap_or(Err(Error::Group(GroupError::DeadlineExceeded)));
+            report.map(|report| (&report).into()).map_err(|error| refused(&self.node, group, error))
         })
     }
 
@@ -132,6 +144,7 @@ fn condition_text(condition: &Condition) -> (&'static str, String) {
         Condition::Lost => ("lost", LOST.to_owned()),
         Condition::Quarantined(text) => ("quarantined", text.clone()),
         Condition::Repairing(text) => ("repairing", text.clone()),
+        Condition::Waiting(text) => ("waiting", text.clone()),
     }
 }
 
@@ -170,9 +183,14 @@ fn out_of_service(node: &Node, group: GroupId, readiness: &GroupReadiness) -> Op
         remedy: remedy.to_owned(),
     };
     match readiness {
-        GroupReadiness::Ready | GroupReadiness::NoLeader | GroupReadiness::Opening => None,
+        GroupReadiness::Ready
+        | GroupReadiness::NoLeader
+        | GroupReadiness::Opening
+        | GroupReadiness::Restoring
+        | GroupReadiness::Replaying => None,
         GroupReadiness::Lost => Some(out("lost", LOST, "repair")),
         GroupReadiness::Repairing(text) => Some(out("repairing", text, "wait")),
+        GroupReadiness::Waiting(text) => Some(out("waiting", text, "wait")),
         GroupReadiness::Quarantined(text) => {
             let quarantine = node.group(group).local_quarantine();
             let remedy = quarantine.as_ref().map_or("repair", |quarantine| quarantine.remedy.label());

@@ -1,14 +1,21 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
+mod clock;
 mod cluster;
+mod cold_start;
+mod consistency;
 mod crash_points;
 mod failures;
+mod kept;
+mod kv;
 mod machine;
 mod node;
 mod offline_repair;
 mod quarantine;
 mod repair;
+mod scrub;
 mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod waiting;

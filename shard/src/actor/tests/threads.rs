@@ -17,9 +17,10 @@ use super::node::{
     DEADLINE, GROUP, Network, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow,
 };
 use crate::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
-    StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget, SnapshotBudget,
+    SnapshotBudgetConfig, StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
+use crate::hlc::ClockWatch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_on_a_hanging_disk_gives_its_office_away() {
@@ -102,7 +103,7 @@ async fn open(dir: &Path) -> GroupHandle {
     };
     let deps = Arc::new(GroupDeps {
         node: NodeId(1),
-        clock,
+        clock: clock.clone(),
         rng,
         disk,
         workers: GroupWorkers {
@@ -110,10 +111,14 @@ async fn open(dir: &Path) -> GroupHandle {
             apply: workers("apply"),
             read: workers("read"),
             background: workers("background"),
+            open: workers("open"),
+            restore: workers("restore"),
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
         space: Arc::default(),
+        clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
+        scrub: ScrubBudget::new(64 << 20, clock),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {
@@ -130,6 +135,7 @@ async fn open(dir: &Path) -> GroupHandle {
         campaigns_at_once: true,
         stats: Arc::default(),
         listener: None,
+        is_alone: true,
         store_is_rotten: false,
     };
     create_group(Arc::clone(&deps), create).await.unwrap();
