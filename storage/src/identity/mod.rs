@@ -8,6 +8,7 @@ mod node_file;
 mod occupant;
 mod paths;
 mod peers_file;
+mod repaired;
 mod replica_file;
 mod small_file;
 #[cfg(test)]
@@ -21,4 +22,9 @@ pub use node_file::NodeIdentity;
 pub(crate) use occupant::owner_of_log;
 pub use paths::ReplicaPaths;
 pub(crate) use peers_file::read as read_peers;
+<<<<<<< HEAD
+=======
+pub(crate) use repaired::{complete_switches, evidence_path, is_switching, repaired_path, switch};
+>>>>>>> main
 pub use replica_file::ReplicaIdentity;
+pub(crate) use small_file::sync_dir;

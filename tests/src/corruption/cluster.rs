@@ -62,8 +62,14 @@ pub async fn open(
         let config = SimWorkersConfig { threads, job_time_max: Duration::ZERO };
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
-    let workers =
-        GroupWorkers { log: workers(1), apply: workers(2), read: workers(3), background: workers(4) };
+    let workers = GroupWorkers {
+        log: workers(1),
+        apply: workers(2),
+        read: workers(3),
+        background: workers(4),
+        open: workers(5),
+        restore: workers(6),
+    };
     let seams = Seams {
         clock: Arc::new(clock()),
         rng: rng.stream(0),

@@ -63,6 +63,8 @@ impl ReplicaEnd {
             GroupReadiness::Ready
             | GroupReadiness::NoLeader
             | GroupReadiness::Waiting(_)
+            | GroupReadiness::Restoring
+            | GroupReadiness::Replaying
             | GroupReadiness::Opening => None,
         }
     }
@@ -163,7 +165,11 @@ impl World {
                     GroupReadiness::Ready => self.has_caught_up(end),
                     GroupReadiness::Quarantined(_) => now >= *out_since.entry(key).or_insert(now) + OUT,
                     GroupReadiness::Repairing(_) => now >= *out_since.entry(key).or_insert(now) + ASKS,
-                    GroupReadiness::NoLeader | GroupReadiness::Waiting(_) | GroupReadiness::Opening => false,
+                    GroupReadiness::NoLeader
+                    | GroupReadiness::Waiting(_)
+                    | GroupReadiness::Restoring
+                    | GroupReadiness::Replaying
+                    | GroupReadiness::Opening => false,
                 };
                 if end.out_of_service().is_none() {
                     out_since.remove(&key);
