@@ -9,16 +9,12 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
-<<<<<<< HEAD
 use crate::identity::occupant::occupant;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, peers_file, small_file};
-use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
-=======
 use crate::identity::{
-    NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file, small_file,
+    FileOwner, NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file,
+    small_file,
 };
-use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
->>>>>>> main
+use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
 #[derive(Clone, Debug)]
@@ -180,6 +176,8 @@ impl DataDir {
         let Some(found) = occupant(disk, &paths)? else {
             return Err(Error::Missing { path: paths.replica_file() });
         };
+        let FileOwner { group: uid, replica, incarnation } = found;
+        let found = ReplicaIdentity { group, uid, replica, incarnation, tombstone: false };
         let aside = evidence_path(&self.inner.root, &found);
         disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
         small_file::sync_dir(disk, &self.groups_dir())?;

@@ -22,9 +22,6 @@ pub use node_file::NodeIdentity;
 pub(crate) use occupant::owner_of_log;
 pub use paths::ReplicaPaths;
 pub(crate) use peers_file::read as read_peers;
-<<<<<<< HEAD
-=======
 pub(crate) use repaired::{complete_switches, evidence_path, is_switching, repaired_path, switch};
->>>>>>> main
 pub use replica_file::ReplicaIdentity;
 pub(crate) use small_file::sync_dir;
