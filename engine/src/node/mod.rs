@@ -281,7 +281,8 @@ impl Node {
     }
 
     /// Up to `limit` pairs in key order (or against it). Each group's part is read in pages that are each
-    /// consistent in themselves.
+    /// consistent in themselves, and ends with the last pair that was there after its first page: what is written
+    /// behind that meanwhile is left out.
     pub async fn scan(&self, options: &ScanOptions, limit: usize, level: ReadLevel) -> Result<Vec<KeyValue>> {
         self.core.check_running()?;
         self.core.kv.scan(options, limit, level, self.core.config.deadline).await
