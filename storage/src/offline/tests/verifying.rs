@@ -371,9 +371,9 @@ fn a_state_that_holds_less_than_its_snapshot_is_found() {
         let fork = disk.fork();
         let site = Site::on_sim(&fork);
         if lost == state {
-            fork.remove_dir_all(&lost).unwrap()
+            fork.remove_dir_all(&lost).unwrap();
         } else {
-            fork.truncate(&lost, 0).unwrap()
+            fork.truncate(&lost, 0).unwrap();
         }
         let report = site.verify();
         let found = report.first_corruption().unwrap();
