@@ -13,7 +13,7 @@ pub mod verify;
 pub use finding::{FINDINGS_MAX, Finding, FindingClass};
 pub use inspect::{InspectReport, inspect};
 pub use stopped::StoppedDir;
-pub use verify::{VerifyProgress, VerifyReport, verify};
+pub use verify::{VerifyProgress, VerifyReport, verify, verify_backup};
 
 use std::path::PathBuf;
 use std::sync::Arc;

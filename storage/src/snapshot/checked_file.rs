@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
+use crate::sha256::{Sha256Hasher, Sha256Sum};
 use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::layout::{self, FILE_BYTES_MIN, corrupt};
 
@@ -24,6 +25,8 @@ pub(super) struct CheckedFile {
     /// Bytes from `offset` on that were read ahead.
     ahead: Bytes,
     hasher: crc32fast::Hasher,
+    /// SHA-256 of the same, if it is wanted.
+    sha256: Option<Sha256Hasher>,
 }
 
 impl CheckedFile {
@@ -33,7 +36,13 @@ impl CheckedFile {
         let file = open_existing(disk, path)?;
         let bytes = file.len().map_err(|cause| Error::io("stat", path, cause))?;
         let (path, hasher) = (path.to_path_buf(), crc32fast::Hasher::new());
-        Ok(Self { file, path, bytes, offset: 0, ahead: Bytes::new(), hasher })
+        Ok(Self { file, path, bytes, offset: 0, ahead: Bytes::new(), hasher, sha256: None })
+    }
+
+    /// Opens it to sum up its SHA-256, too.
+    pub(super) fn open_hashing(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let file = Self::open(disk, path)?;
+        Ok(Self { sha256: Some(Sha256Hasher::default()), ..file })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -53,6 +62,11 @@ impl CheckedFile {
         self.hasher.clone().finalize()
     }
 
+    /// The SHA-256 of everything taken so far, if it is summed up.
+    pub(super) fn sha256(&self) -> Option<Sha256Sum> {
+        self.sha256.as_ref().map(Sha256Hasher::finish)
+    }
+
     /// The next `N` bytes, without moving.
     pub(super) fn peek<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         self.fill(N, what)?;
@@ -67,6 +81,9 @@ impl CheckedFile {
         self.fill(length, what)?;
         let bytes = self.ahead.split_to(length);
         self.hasher.update(&bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(&bytes);
+        }
         self.offset += length as u64;
         Ok(bytes)
     }

@@ -1,10 +1,12 @@
 //! Whether a data directory is still what was written: every checksum in it, every value of its stores.
 
+mod backup;
 mod group;
 mod progress;
 mod snapshots;
 mod state;
 
+pub use backup::verify_backup;
 pub use progress::{VerifyProgress, VerifyReport};
 
 use std::path::Path;
