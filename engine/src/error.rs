@@ -2,6 +2,8 @@
 
 use quorate_storage::NodeId;
 
+use crate::repair::NotRepairable;
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -78,6 +80,15 @@ pub enum Error {
     /// The catalog in the backup has a group whose snapshot is not in it. Nothing was written.
     #[error("group {0} is not in the backup")]
     NotInBackup(quorate_storage::GroupId),
+
+    /// There is nothing to repair, or not in this way. Nothing was changed.
+    #[error("group {group} cannot be repaired from here: {reason}")]
+    NotRepairable {
+        /// The group.
+        group: quorate_storage::GroupId,
+        /// Why.
+        reason: NotRepairable,
+    },
 
     /// The node is being stopped.
     #[error("the node is stopped")]

@@ -4,6 +4,7 @@
 
 mod backups;
 mod broken_transfers;
+mod clock;
 mod cluster;
 mod failures;
 mod groups;

@@ -1,5 +1,6 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
+mod clock;
 mod cluster;
 mod crash_points;
 mod failures;

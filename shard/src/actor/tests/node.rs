@@ -33,12 +33,15 @@ use crate::actor::{
     group_of_request, start_group,
 };
 use crate::error::{Error, Result};
+use crate::hlc::ClockWatch;
 use crate::repair::{Repair, Repaired};
 
 pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
+/// What all clocks show in the beginning.
+pub(super) const WALL: Duration = Duration::from_secs(1_000_000);
 pub(super) const DIR: &str = "/data/groups/7";
 
 /// Carries messages between the groups of one process.
@@ -152,6 +155,12 @@ pub(super) struct TestNode {
     pub(super) machines: Arc<dyn StateMachineFactory>,
     /// The node's, as of its first start.
     pub(super) budget: Arc<SnapshotBudget>,
+    /// Of all its starts.
+    pub(super) clock: SimClock,
+    /// Of the current start.
+    pub(super) clock_watch: Arc<ClockWatch>,
+    /// What its next start is told of its store.
+    pub(super) store_is_rotten: bool,
     network: Network,
     pools: Pools,
     starts: u64,
@@ -213,7 +222,8 @@ impl TestNode {
             disk.sync_dir(Path::new(dir)).unwrap();
         }
         let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
-        let deps = deps((id, 0), pools, &disk, network, Arc::clone(&machines));
+        let clock = SimClock::new(WALL, BootId([1; 16]));
+        let deps = deps((id, 0), (pools, &clock), &disk, network, Arc::clone(&machines));
         let spec = CreateSpec {
             descriptor: descriptor(count),
             replica: ReplicaId(id),
@@ -225,11 +235,25 @@ impl TestNode {
         create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
         let stats: Arc<GroupStats> = Arc::default();
         let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config, &stats) };
-        let budget = Arc::clone(&deps.snapshots);
+        let (budget, clock_watch) = (Arc::clone(&deps.snapshots), Arc::clone(&deps.clock_watch));
         let handle = start_group(deps, spec).await.unwrap();
         network.0.lock().handles.insert(NodeId(id), handle.clone());
         let (config, network) = (config.clone(), network.clone());
-        Self { id, handle, config, disk, machines, budget, network, pools, starts: 1, stats }
+        Self {
+            id,
+            handle,
+            config,
+            disk,
+            machines,
+            budget,
+            clock,
+            clock_watch,
+            store_is_rotten: false,
+            network,
+            pools,
+            starts: 1,
+            stats,
+        }
     }
 
     /// Starts again, after the handle was stopped.
@@ -245,11 +269,14 @@ impl TestNode {
     fn next_deps(&mut self) -> Arc<GroupDeps> {
         self.starts += 1;
         let machines = Arc::clone(&self.machines);
-        deps((self.id, self.starts), self.pools, &self.disk, &self.network, machines)
+        let clock = (self.pools, &self.clock);
+        let deps = deps((self.id, self.starts), clock, &self.disk, &self.network, machines);
+        self.clock_watch = Arc::clone(&deps.clock_watch);
+        deps
     }
 
     fn spec(&self) -> StartSpec {
-        start_spec(&self.config, &self.stats)
+        StartSpec { store_is_rotten: self.store_is_rotten, ..start_spec(&self.config, &self.stats) }
     }
 
     /// Starts again as a node would: what is unreadable is being repaired when this returns.
@@ -270,7 +297,8 @@ impl TestNode {
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
-        let deps = deps((self.id, 0), self.pools, &self.disk, &self.network, machines);
+        let clock = (self.pools, &self.clock);
+        let deps = deps((self.id, 0), clock, &self.disk, &self.network, machines);
         GroupHandle::quarantined(&deps, &self.spec(), error)
     }
 
@@ -334,7 +362,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
 
 fn deps(
     (id, start): (u64, u64),
-    pools: Pools,
+    (pools, clock): (Pools, &SimClock),
     disk: &SimDisk,
     network: &Network,
     machines: Arc<dyn StateMachineFactory>,
@@ -349,7 +377,7 @@ fn deps(
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
     let clock: Arc<dyn Clock> = match pools {
-        Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        Pools::Simulated => Arc::new(clock.clone()),
         Pools::Threads => Arc::new(SystemClock::new()),
     };
     Arc::new(GroupDeps {
@@ -366,6 +394,7 @@ fn deps(
         outbound: network.port(id),
         machines,
         space: Arc::default(),
+        clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

@@ -49,9 +49,9 @@ fn modes(point: u64) -> [CrashMode; MODES] {
 
 /// Makes the key-value machine on the in-memory store.
 #[derive(Debug)]
-struct Machines {
-    disk: SimDisk,
-    loss: MemoryLoss,
+pub(super) struct Machines {
+    pub(super) disk: SimDisk,
+    pub(super) loss: MemoryLoss,
 }
 
 impl Machines {
