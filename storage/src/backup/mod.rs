@@ -20,7 +20,7 @@ pub use manifest::{BackupGroup, MANIFEST_FILE, MANIFEST_HASH_FILE, Manifest};
 pub use read::Backup;
 pub(crate) use restore::is_unfinished;
 pub use restore::{NewReplica, RestoringDir};
-pub use whole::{WholeSnapshot, read_whole};
+pub use whole::{OnRecord, WholeSnapshot, read_whole};
 pub use writer::{BackupWriter, GroupFile};
 
 /// Beside the other files while a backup is written: two of one directory exclude each other.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::manifest::{self, MANIFEST_BYTES_MAX};
-use super::{BackupGroup, MANIFEST_FILE, MANIFEST_HASH_FILE, Manifest, WholeSnapshot, directory, read_whole};
+use super::{
+    BackupGroup, MANIFEST_FILE, MANIFEST_HASH_FILE, Manifest, OnRecord, WholeSnapshot, directory, read_whole,
+};
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
 use crate::sha256::Sha256Sum;
@@ -93,7 +95,7 @@ impl Backup {
         &self,
         group: &BackupGroup,
         on_bytes: &mut dyn FnMut(u64),
-        on_record: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        on_record: OnRecord<'_>,
     ) -> Result<WholeSnapshot> {
         let path = self.path_of(group);
         let whole = read_whole(&*self.disk, &path, group.token, on_bytes, on_record)?;

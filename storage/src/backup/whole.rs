@@ -8,6 +8,9 @@ use crate::sha256::Sha256Sum;
 use crate::snapshot::{SnapshotLabel, SnapshotReader, SnapshotSource, SnapshotToken};
 use crate::state::{RecordHasher, StateDigest};
 
+/// Is called with the key and the value of every record.
+pub type OnRecord<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// What a snapshot file turned out to be.
 #[derive(Clone, Debug)]
 pub struct WholeSnapshot {
@@ -40,7 +43,7 @@ pub fn read_whole(
     path: &Path,
     token: SnapshotToken,
     on_bytes: &mut dyn FnMut(u64),
-    on_record: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    on_record: OnRecord<'_>,
 ) -> Result<WholeSnapshot> {
     let mut reader = SnapshotReader::open_hashing(disk, path, token)?;
     let label = reader.label().clone();
