@@ -17,4 +17,5 @@ mod reopening;
 mod single;
 mod snapshots;
 mod topology;
+mod waiting;
 mod writing;

@@ -2,8 +2,10 @@
 
 mod clock;
 mod cluster;
+mod cold_start;
 mod crash_points;
 mod failures;
+mod kept;
 mod machine;
 mod node;
 mod quarantine;
@@ -12,3 +14,4 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod waiting;

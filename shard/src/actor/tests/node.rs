@@ -164,6 +164,8 @@ pub(super) struct TestNode {
     network: Network,
     pools: Pools,
     starts: u64,
+    /// Whether it is the group's only replica.
+    is_alone: bool,
     /// Of all its starts.
     pub(super) stats: Arc<GroupStats>,
 }
@@ -252,6 +254,7 @@ impl TestNode {
             network,
             pools,
             starts: 1,
+            is_alone: count == 1,
             stats,
         }
     }
@@ -276,7 +279,11 @@ impl TestNode {
     }
 
     fn spec(&self) -> StartSpec {
-        StartSpec { store_is_rotten: self.store_is_rotten, ..start_spec(&self.config, &self.stats) }
+        StartSpec {
+            is_alone: self.is_alone,
+            store_is_rotten: self.store_is_rotten,
+            ..start_spec(&self.config, &self.stats)
+        }
     }
 
     /// Starts again as a node would: what is unreadable is being repaired when this returns.
@@ -356,6 +363,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::clone(stats),
         listener: None,
+        is_alone: false,
         store_is_rotten: false,
     }
 }
@@ -390,6 +398,8 @@ fn deps(
             apply: workers(2),
             read: workers(3),
             background: workers(4),
+            open: workers(5),
+            restore: workers(6),
         },
         outbound: network.port(id),
         machines,
