@@ -1,15 +1,19 @@
 //! The engine as [`Operator`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{Condition, Error, GroupError, GroupId, GroupReadiness, Node, NotRepairable, RepairStep, Room};
+use quorate::{
+    Condition, Error, GroupError, GroupId, GroupReadiness, Lifecycle, Node, NotRepairable, Readiness,
+    RepairStep, Room,
+};
 
 use super::EngineBackend;
 use crate::backend::BoxFuture;
 use crate::operator::{
-    DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica, OutOfService,
-    RepairPlan, Repaired, SnapshotTaken,
+    Consistency, DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica,
+    OutOfService, RepairPlan, Repaired, SnapshotTaken,
 };
 
 impl Operator for EngineBackend {
@@ -17,6 +21,7 @@ impl Operator for EngineBackend {
         let node = &self.node;
         let readiness = node.readiness();
         let disk = node.disk_room();
+        let groups = known_groups(node, &readiness);
         NodeStatus {
             node: node.id().get(),
             cluster: node.cluster().to_string(),
@@ -29,9 +34,8 @@ impl Operator for EngineBackend {
                 free_bytes: disk.free_bytes,
                 needed_bytes: disk.needed_bytes,
             },
-            groups: readiness.groups.iter().map(|(group, is)| group_line(node, *group, is)).collect(),
-            out_of_service: readiness
-                .groups
+            groups: groups.iter().map(|(group, is)| group_line(node, *group, is)).collect(),
+            out_of_service: groups
                 .iter()
                 .filter_map(|(group, is)| out_of_service(node, *group, is))
                 .collect(),
@@ -48,6 +52,18 @@ impl Operator for EngineBackend {
             let token = published.map_err(|error| refused(&self.node, group, error))?;
             let (index, term) = (token.id.index.get(), token.id.term.get());
             Ok(SnapshotTaken { group, index, term, bytes: token.bytes, crc: token.crc })
+        })
+    }
+
+    fn check_consistency(
+        &self,
+        group: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Consistency, OperatorError>> {
+        Box::pin(async move {
+            let checked = tokio::time::timeout(timeout, self.node.check_consistency(GroupId(group))).await;
+            let report = checked.unwrap_or(Err(Error::Group(GroupError::DeadlineExceeded)));
+            report.map(|report| (&report).into()).map_err(|error| refused(&self.node, group, error))
         })
     }
 
@@ -94,6 +110,25 @@ impl Operator for EngineBackend {
             Ok(Repaired { group, node: self.node.id().get(), replica: replica.get() })
         })
     }
+}
+
+/// The groups that the catalog has here, and those that are here: while group 0 is out of service, nobody knows the
+/// catalog.
+fn known_groups(node: &Node, readiness: &Readiness) -> Vec<(GroupId, GroupReadiness)> {
+    let mut groups: BTreeMap<GroupId, GroupReadiness> = node
+        .local_groups()
+        .into_iter()
+        .map(|status| {
+            let is = match status.lifecycle {
+                Lifecycle::Quarantined(text) => GroupReadiness::Quarantined(text.to_string()),
+                Lifecycle::Repairing(text) => GroupReadiness::Repairing(text.to_string()),
+                _ => GroupReadiness::Ready,
+            };
+            (status.group, is)
+        })
+        .collect();
+    groups.extend(readiness.groups.iter().cloned());
+    groups.into_iter().collect()
 }
 
 fn room_name(room: Room) -> &'static str {

@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
-    group_of_request, start_group,
+    ScrubBudget, SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory,
+    create_group, group_of_request, start_group,
 };
 use crate::error::{Error, Result};
 use crate::hlc::ClockWatch;
@@ -405,6 +405,7 @@ fn deps(
         machines,
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
+        scrub: ScrubBudget::new(64 << 20, Arc::clone(&clock)),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }
