@@ -60,6 +60,27 @@ pub enum Error {
     #[error("the key range is already served by group {0}")]
     RangeTaken(quorate_storage::GroupId),
 
+    /// The cluster has written no catalog yet: there is nothing to back up.
+    #[error("the cluster has no catalog yet")]
+    NoCatalog,
+
+    /// A group's snapshot could not be had: there is no backup.
+    #[error("group {group}: {cause}")]
+    Backup {
+        /// The group.
+        group: quorate_storage::GroupId,
+        /// Why.
+        cause: Box<Error>,
+    },
+
+    /// A backup is restored into a new cluster only: its own nodes may be alive somewhere. Nothing was written.
+    #[error("the backup was taken of this very cluster ({0}): give the new one another name")]
+    SameCluster(quorate_storage::ClusterId),
+
+    /// The catalog in the backup has a group whose snapshot is not in it. Nothing was written.
+    #[error("group {0} is not in the backup")]
+    NotInBackup(quorate_storage::GroupId),
+
     /// There is nothing to repair, or not in this way. Nothing was changed.
     #[error("group {group} cannot be repaired from here: {reason}")]
     NotRepairable {

@@ -23,6 +23,7 @@
 //! Not a database: it has no query language, no transactions across groups (yet) and no access control of
 //! its own.
 
+pub mod backup;
 mod builder;
 pub mod config;
 mod error;

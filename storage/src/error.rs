@@ -95,6 +95,20 @@ pub enum Error {
         free_bytes: u64,
     },
 
+    /// Something is where something new was to be made. It was left as it is.
+    #[error("{path} exists already", path = path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
+    },
+
+    /// A restore into the data directory did not finish: run it again, and nothing else.
+    #[error("the restore into {path} did not finish", path = path.display())]
+    Unfinished {
+        /// The data directory.
+        path: PathBuf,
+    },
+
     /// Something that must be there is not.
     #[error("{path} is missing", path = path.display())]
     Missing {

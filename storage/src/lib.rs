@@ -5,18 +5,21 @@
 //! run it on worker threads. Bytes from a disk are input: they are checked by length and CRC before anything
 //! looks inside, and never panic.
 
+pub mod backup;
 pub mod cold_start;
 pub mod conf_change;
 pub mod descriptor;
 pub mod disk;
 pub mod entry;
 pub mod error;
+mod hex;
 pub mod identity;
 pub mod ids;
 pub mod kv;
 pub mod log;
 pub mod offline;
 pub mod payload;
+mod sha256;
 pub mod snapshot;
 pub mod state;
 
@@ -28,3 +31,4 @@ pub use ids::{
     ClusterId, ConfEpoch, FileId, GroupId, GroupUid, Incarnation, Index, NodeId, RangeEpoch, ReplicaId, Term,
     Timestamp,
 };
+pub use sha256::Sha256Sum;

@@ -11,9 +11,13 @@
 //! | `/groups`, `/groups/{id}` | JSON |
 //! | `/groups/{id}/snapshot` | `POST`: publishes a snapshot of the replica here |
 //! | `/groups/{id}/repair` | `GET`: what a repair of the replica here would do; `POST`: does it |
+//! | `/backup` | JSON: who leads what, for `quorate backup` |
+//! | `/backup/groups/{id}` | `POST`: publishes a snapshot of a group that this node leads, with all that is acknowledged |
+//! | `/backup/groups/{id}/{term}/{index}` | the file of that snapshot, from `?offset=` on |
 //! | `/config` | the settings in force as TOML, secrets redacted; 404 where there is no configuration |
 //! | `/log-level` | `PUT` a level or directives such as `info,quorate_shard=debug`: what is logged from now on |
 
+mod backup;
 mod commands;
 
 use std::fmt::Write as _;
@@ -100,9 +104,9 @@ impl AdminServer {
     /// The listener failed.
     pub async fn serve(self, stopping: CancellationToken, stop: CancellationToken) -> std::io::Result<()> {
         let Self { listener, backend, settings, .. } = self;
-        let [renders, commands] =
-            [RENDERS_MAX, commands::COMMANDS_MAX].map(|places| Arc::new(Semaphore::new(places)));
-        let pages = Pages { backend, settings, stopping, renders, commands };
+        let [renders, commands, backups] = [RENDERS_MAX, commands::COMMANDS_MAX, backup::BACKUPS_MAX]
+            .map(|places| Arc::new(Semaphore::new(places)));
+        let pages = Pages { backend, settings, stopping, renders, commands, backups };
         axum::serve(listener, router(pages)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
@@ -114,6 +118,7 @@ struct Pages {
     stopping: CancellationToken,
     renders: Arc<Semaphore>,
     commands: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
 }
 
 impl Pages {
@@ -148,6 +153,9 @@ fn router(pages: Pages) -> Router {
         .route("/groups/{id}/consistency", post(commands::check_consistency))
         .route("/groups/{id}/repair", get(commands::plan_repair).post(commands::repair))
         .route("/status", get(commands::status))
+        .route("/backup", get(backup::map))
+        .route("/backup/groups/{id}", post(backup::publish))
+        .route("/backup/groups/{id}/{term}/{index}", get(backup::snapshot))
         .route("/config", get(config))
         .route("/log-level", put(log_level))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

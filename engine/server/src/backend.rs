@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::backup::BackupSource;
 use crate::operator::Operator;
 
 /// A boxed future that may run on any worker thread.
@@ -261,6 +262,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// One group in detail; `None` when this node has no replica of it. May block.
     fn group(&self, id: u64) -> Option<serde_json::Value>;
+
+    /// What it gives for a backup, if it can be backed up.
+    fn backup_source(&self) -> Option<&dyn BackupSource> {
+        None
+    }
 
     /// What operators can ask of it, if it can be operated.
     fn operator(&self) -> Option<&dyn Operator> {

@@ -13,11 +13,15 @@ use crate::operator::OperatorCode;
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// What an answer to a command may take beyond the command's own time.
 const ANSWER_SLACK: Duration = Duration::from_secs(10);
+/// How long a node may take to publish a snapshot for a backup: a bit more than it gives itself.
+const PUBLISH_MAX: Duration = Duration::from_secs(3_660);
+/// How long nothing may come of a file that is sent.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Longest answer in bytes: a page of ten thousand groups has a tenth of it.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// One node's admin listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AdminClient {
     agent: Agent,
     node: String,
@@ -91,6 +95,14 @@ impl AdminClient {
         &self.node
     }
 
+    /// A client of another node's listener, with the same token.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`].
+    pub fn of(&self, node: &str) -> Result<Self, ClientError> {
+        Self::new(node, self.token.clone())
+    }
+
     /// The page at `path`, which is JSON.
     ///
     /// # Errors
@@ -116,6 +128,40 @@ impl AdminClient {
         }
         let answer = request.config().timeout_global(Some(timeout + ANSWER_SLACK)).build().send_empty();
         self.read(answer)
+    }
+
+    /// Has the node publish a snapshot of `group` for a backup.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn publish_for_backup(&self, group: u64) -> Result<Value, ClientError> {
+        let mut request = self.agent.post(format!("{}/backup/groups/{group}", self.node));
+        if let Some(bearer) = self.bearer() {
+            request = request.header("authorization", bearer);
+        }
+        let answer =
+            request.config().timeout_connect(Some(ANSWER_MAX)).timeout_global(Some(PUBLISH_MAX)).build();
+        self.read(answer.send_empty())
+    }
+
+    /// The bytes at `path`, as they come. A read fails if nothing comes for a while.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn stream(&self, path: &str) -> Result<impl std::io::Read + use<>, ClientError> {
+        let mut request = self.agent.get(format!("{}{path}", self.node));
+        if let Some(bearer) = self.bearer() {
+            request = request.header("authorization", bearer);
+        }
+        let config = request.config().timeout_connect(Some(ANSWER_MAX)).timeout_per_read(Some(SILENCE_MAX));
+        let answer = config.timeout_recv_response(Some(ANSWER_MAX)).build().call();
+        match answer {
+            Ok(answer) if answer.status().is_success() => Ok(answer.into_body().into_reader()),
+            other => match self.read(other) {
+                Err(refused) => Err(refused),
+                Ok(_) => unreachable!("an answer without success is an error"),
+            },
+        }
     }
 
     fn bearer(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! The engine behind the frontends: one [`Backend`] per node, and the cluster of `quorate dev`.
 
 mod admission;
+mod backup;
 mod cluster;
 mod errors;
 mod keys;
@@ -21,9 +22,11 @@ use crate::backend::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, Write, Written,
 };
 
+use crate::backup::BackupSource;
 use crate::operator::Operator;
 use admission::Admission;
 pub use cluster::EngineCluster;
+pub(crate) use errors::of_start as start_error;
 use slots::TopologyCache;
 
 /// How many requests at a time may take as much memory as a call may bring, before what they hold is counted.
@@ -192,6 +195,10 @@ impl Backend for EngineBackend {
 
     fn group(&self, id: u64) -> Option<serde_json::Value> {
         pages::group(&self.node, id)
+    }
+
+    fn backup_source(&self) -> Option<&dyn BackupSource> {
+        Some(self)
     }
 
     fn operator(&self) -> Option<&dyn Operator> {

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backend;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod cluster;

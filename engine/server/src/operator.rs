@@ -189,6 +189,8 @@ pub enum OperatorCode {
     NoSuchGroup,
     /// The group has no replica on this node.
     NoReplica,
+    /// There is no such snapshot here, or no longer.
+    NoSnapshot,
     /// The replica on this node is in service: there is nothing to repair.
     InService,
     /// It is the group's only replica: `quorate repair DIR`, on the stopped node.
@@ -216,6 +218,7 @@ impl OperatorCode {
             Self::BadRequest => "bad_request",
             Self::NoSuchGroup => "no_such_group",
             Self::NoReplica => "no_replica",
+            Self::NoSnapshot => "no_snapshot",
             Self::InService => "in_service",
             Self::OnlyReplica => "only_replica",
             Self::Refused => "refused",
@@ -232,7 +235,7 @@ impl OperatorCode {
     pub const fn http_status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::NoSuchGroup | Self::NoReplica => 404,
+            Self::NoSuchGroup | Self::NoReplica | Self::NoSnapshot => 404,
             Self::InService | Self::OnlyReplica | Self::Refused => 409,
             Self::Quarantined | Self::Busy | Self::Stopped => 503,
             Self::Deadline => 504,

@@ -1,7 +1,7 @@
 //! A node: one process's (or one embedder's) part of a cluster.
 
 mod announce;
-mod bootstrap;
+pub(crate) mod bootstrap;
 mod catalog;
 mod clock;
 mod disk_space;

@@ -242,7 +242,7 @@ async fn start_transport(
 }
 
 /// The nodes of a new cluster; without any in the configuration, this one alone.
-fn initial_nodes(config: &Config) -> Vec<NodeAddress> {
+pub(crate) fn initial_nodes(config: &Config) -> Vec<NodeAddress> {
     if config.bootstrap.nodes.is_empty() {
         let peer = config.listen.unwrap_or(NOWHERE);
         return vec![NodeAddress { node: config.node, peer, resp: None, admin: None }];
@@ -303,7 +303,7 @@ fn snapshot_budget(config: &Config) -> SnapshotBudgetConfig {
 }
 
 /// Runs blocking work of a group on the background workers.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     core: &Core,
     group: GroupId,
     work: impl FnOnce() -> T + Send + 'static,

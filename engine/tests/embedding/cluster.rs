@@ -154,7 +154,7 @@ pub(crate) fn has_applied(node: &Node, leader: &GroupStatus) -> bool {
 
 /// Ports of an address nobody else uses: every cluster of every test process has its own part of 127/8, so that
 /// neither other tests nor outgoing connections can take a port while its node is down.
-fn free_addresses(count: u64) -> Vec<NodeAddress> {
+pub(crate) fn free_addresses(count: u64) -> Vec<NodeAddress> {
     static CLUSTERS: AtomicU8 = AtomicU8::new(1);
     let cluster = CLUSTERS.fetch_add(1, Ordering::Relaxed);
     let [.., high, low] = std::process::id().to_be_bytes();

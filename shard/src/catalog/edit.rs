@@ -31,6 +31,11 @@ impl CatalogEdit {
         self.next_replica = self.next_replica.max(first);
     }
 
+    /// Hands out group ids from `first` on, if that is higher than what was set.
+    pub fn groups_from(&mut self, first: GroupId) {
+        self.next_group = self.next_group.max(first);
+    }
+
     /// A replica id that was never used.
     pub fn take_replica(&mut self) -> ReplicaId {
         let id = self.next_replica.max(ReplicaId(1));

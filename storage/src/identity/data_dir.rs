@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use quorate_telemetry::Rng;
 
+use crate::backup::is_unfinished;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
@@ -39,7 +40,8 @@ impl DataDir {
     /// # Errors
     /// [`Error::Locked`] while another process or handle has it; [`Error::Foreign`] if it is of another cluster
     /// or node; [`Error::NewerFormat`] if a newer release wrote it: nothing but the lock was touched then.
-    /// [`Error::Missing`] if there are groups but no node file; [`Error::Corrupt`]; [`Error::Io`].
+    /// [`Error::Missing`] if there are groups but no node file; [`Error::Unfinished`] if that is because a restore did not
+    /// finish; [`Error::Corrupt`]; [`Error::Io`].
     pub fn open_or_create(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -268,6 +270,9 @@ fn create(disk: &dyn Disk, root: &Path, identity: NodeIdentity, rng: &dyn Rng) -
     let (node_file, groups) = (root.join("node"), root.join("groups"));
     disk.create_dir_all(&groups).map_err(|cause| Error::io("create", &groups, cause))?;
     let entries = disk.list(&groups).map_err(|cause| Error::io("list", &groups, cause))?;
+    if is_unfinished(disk, root)? {
+        return Err(Error::Unfinished { path: root.to_path_buf() });
+    }
     if !entries.is_empty() {
         return Err(Error::Missing { path: node_file });
     }

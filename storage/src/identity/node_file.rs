@@ -41,7 +41,7 @@ impl NodeIdentity {
     }
 
     /// Writes the node file. Durable on return.
-    pub(super) fn write(&self, disk: &dyn Disk, path: &Path, rng: &dyn Rng) -> Result<()> {
+    pub(crate) fn write(&self, disk: &dyn Disk, path: &Path, rng: &dyn Rng) -> Result<()> {
         let mut body = [0; BODY_BYTES];
         body[..16].copy_from_slice(&self.cluster.0);
         body[16..24].copy_from_slice(&self.node.get().to_le_bytes());

@@ -15,7 +15,7 @@ pub use finding::{FINDINGS_MAX, Finding, FindingClass};
 pub use inspect::{InspectReport, inspect};
 pub use repair::{plan_repair, repair};
 pub use stopped::StoppedDir;
-pub use verify::{VerifyProgress, VerifyReport, verify};
+pub use verify::{VerifyProgress, VerifyReport, verify, verify_backup};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
+use crate::sha256::{Sha256Hasher, Sha256Sum};
 use crate::snapshot::fault::SnapshotFault;
 use crate::snapshot::hash::HashedFile;
 use crate::snapshot::layout::{self, FILE_BYTES_MIN, corrupt};
@@ -30,6 +31,8 @@ pub(super) struct CheckedFile {
     ahead: Bytes,
     read_ahead_bytes: u64,
     hasher: crc32fast::Hasher,
+    /// SHA-256 of the same, if it is wanted.
+    sha256: Option<Sha256Hasher>,
 }
 
 impl CheckedFile {
@@ -39,8 +42,13 @@ impl CheckedFile {
         let file = open_existing(disk, path)?;
         let bytes = file.len().map_err(|cause| Error::io("stat", path, cause))?;
         let (path, hasher) = (path.to_path_buf(), crc32fast::Hasher::new());
-        let read_ahead_bytes = READ_AHEAD_BYTES;
-        Ok(Self { file, path, bytes, offset: 0, ahead: Bytes::new(), read_ahead_bytes, hasher })
+        let (ahead, read_ahead_bytes) = (Bytes::new(), READ_AHEAD_BYTES);
+        Ok(Self { file, path, bytes, offset: 0, ahead, read_ahead_bytes, hasher, sha256: None })
+    }
+
+    /// As [`Self::open`], to sum up its SHA-256, too.
+    pub(super) fn open_hashing(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        Ok(Self { sha256: Some(Sha256Hasher::default()), ..Self::open(disk, path)? })
     }
 
     /// As [`Self::open`], for who wants the first few KiB.
@@ -65,6 +73,11 @@ impl CheckedFile {
         self.hasher.clone().finalize()
     }
 
+    /// The SHA-256 of everything taken so far, if it is summed up.
+    pub(super) fn sha256(&self) -> Option<Sha256Sum> {
+        self.sha256.as_ref().map(Sha256Hasher::finish)
+    }
+
     /// The next `N` bytes, without moving.
     pub(super) fn peek<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         self.fill(N, what)?;
@@ -79,6 +92,9 @@ impl CheckedFile {
         self.fill(length, what)?;
         let bytes = self.ahead.split_to(length);
         self.hasher.update(&bytes);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(&bytes);
+        }
         self.offset += length as u64;
         Ok(bytes)
     }
@@ -92,10 +108,11 @@ impl CheckedFile {
     /// Sums up everything before `end` without handing it out; of a large file by a few threads at once.
     ///
     /// # Panics
-    /// If `end` lies before the position or behind the file.
+    /// If `end` lies before the position or behind the file, or SHA-256 is summed up, too: its pieces do not add up.
     pub(super) fn skip_to(&mut self, end: u64) -> Result<()> {
         assert!(self.offset <= end && end <= self.bytes, "{end} is not ahead of {}", self.offset);
         let range = self.offset..end;
+        assert!(self.sha256.is_none(), "SHA-256 cannot be summed up by several readers");
         let readers = readers(end - self.offset, READERS_MAX);
         let rest = HashedFile { file: self.file.as_ref(), path: &self.path, range, before_read: &|_| {} };
         self.hasher.combine(&rest.crc(readers)?);

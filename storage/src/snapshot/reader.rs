@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::identity::FileHeader;
+use crate::sha256::Sha256Sum;
 use crate::snapshot::block::{Block, BlockHeader};
 use crate::snapshot::checked_file::CheckedFile;
 use crate::snapshot::fault::SnapshotFault;
@@ -43,7 +44,19 @@ impl SnapshotReader {
     /// [`Error::Missing`], [`Error::Io`]; [`Error::Corrupt`] if its size is not the token's or the front is
     /// damaged; [`Error::NewerFormat`]; [`Error::Foreign`] if it is no snapshot.
     pub fn open(disk: &dyn Disk, path: &Path, token: SnapshotToken) -> Result<Self> {
-        let mut file = CheckedFile::open(disk, path)?;
+        Self::begin(CheckedFile::open(disk, path)?, token)
+    }
+
+    /// As [`Self::open`], and sums up the file's SHA-256 on the way.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_hashing(disk: &dyn Disk, path: &Path, token: SnapshotToken) -> Result<Self> {
+        Self::begin(CheckedFile::open_hashing(disk, path)?, token)
+    }
+
+    fn begin(mut file: CheckedFile, token: SnapshotToken) -> Result<Self> {
+        let path = &file.path().to_path_buf();
         if file.bytes() < FILE_BYTES_MIN {
             return Err(SnapshotFault::TooSmall.error(path, 0, [FILE_BYTES_MIN, file.bytes()]));
         }
@@ -92,6 +105,11 @@ impl SnapshotReader {
     /// Whether the whole file was read and matched its token.
     pub fn is_verified(&self) -> bool {
         self.is_verified
+    }
+
+    /// SHA-256 of the file, once the whole of it was read; `None` if it was not opened to be hashed.
+    pub fn sha256(&self) -> Option<Sha256Sum> {
+        self.file.sha256().filter(|_| self.is_verified)
     }
 
     fn open_block(&mut self) -> Result<()> {

@@ -53,13 +53,6 @@ impl AppliedRecord {
         };
         let [v0, v1, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
         let format = u16::from_le_bytes([v0, v1]);
-        if format > Self::FORMAT {
-            return Err(Error::NewerFormat {
-                file: file.to_path_buf(),
-                found: format,
-                supported: Self::FORMAT,
-            });
-        }
         let body_bytes = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if body_bytes != body.len() {
             return Err(corrupt("applied record length", body_bytes, body.len()));
@@ -68,6 +61,14 @@ impl AppliedRecord {
         let found = checksum(&header[..CRC_AT], body);
         if expected != found {
             return Err(corrupt("applied record", expected as usize, found as usize));
+        }
+        // Only now: a damaged record must not pass for a newer one.
+        if format > Self::FORMAT {
+            return Err(Error::NewerFormat {
+                file: file.to_path_buf(),
+                found: format,
+                supported: Self::FORMAT,
+            });
         }
         if format < Self::FORMAT {
             return Ok(None);
@@ -106,7 +107,8 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let decoded = AppliedRecord::decode(&flipped, Path::new("state/1"));
-            assert!(decoded.is_err(), "bit {bit} went unnoticed");
+            let is_found = decoded.as_ref().is_err_and(Error::is_corruption);
+            assert!(is_found, "bit {bit} is not called damage: {decoded:?}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
+mod backups;
 mod cluster_client;
 mod hostile;
 mod kill_nine;

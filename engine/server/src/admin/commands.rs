@@ -26,21 +26,23 @@ pub(super) const COMMANDS_MAX: usize = 8;
 
 /// Why a request is not carried out.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum Unfit {
+pub(super) enum Unfit {
     #[error("a group id is a number")]
     Group,
+    #[error("a position or an offset is a number")]
+    Number,
     #[error("timeout_ms is a number from 1 to {max}", max = TIMEOUT_MAX.as_millis())]
     Timeout,
     #[error("this node cannot be operated")]
     NoOperator,
-    #[error("{COMMANDS_MAX} commands are under way")]
+    #[error("too many commands are under way")]
     TooMany,
 }
 
 impl From<Unfit> for OperatorError {
     fn from(unfit: Unfit) -> Self {
         let code = match unfit {
-            Unfit::Group | Unfit::Timeout => OperatorCode::BadRequest,
+            Unfit::Group | Unfit::Number | Unfit::Timeout => OperatorCode::BadRequest,
             Unfit::NoOperator => OperatorCode::Failed,
             Unfit::TooMany => OperatorCode::Busy,
         };
@@ -106,7 +108,7 @@ pub(super) async fn repair(
     answer(repaired.await)
 }
 
-fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
+pub(super) fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
     match outcome {
         Ok(done) => Json(done).into_response(),
         Err(OperatorError { code, source }) => {

@@ -23,11 +23,14 @@
 //!   `--yes` and says before what it will do.
 
 mod admin;
+mod backup;
 mod config;
 mod dev;
 mod inspect;
 mod node;
+mod progress;
 mod repair;
+mod restore;
 mod stopped;
 mod verify;
 
@@ -62,11 +65,21 @@ enum Command {
     ///
     /// Changes nothing. What cannot be read is among what it shows; `quorate verify` says whether all is right.
     Inspect(inspect::InspectArgs),
-    /// Checks every checksum in the data directory of a stopped node.
+    /// Checks every checksum in the data directory of a stopped node, or in a backup.
     ///
     /// Changes nothing. Prints every finding with file and offset. Exit codes: 0 clean (a torn tail, which a crash may
     /// leave, is clean), 5 corruption, 4 the directory is in use, 1 no corruption, but not all of it could be checked.
     Verify(verify::VerifyArgs),
+    /// Takes a backup of a running cluster: one directory with a snapshot of each group and a manifest.
+    ///
+    /// Writes go on meanwhile. The backup holds everything that was acknowledged before it began; each group is in it as it
+    /// was at one point of its log, and there is no point in time across groups.
+    Backup(backup::BackupArgs),
+    /// Makes the data directory of one node of a new cluster out of a backup.
+    ///
+    /// Run it for every node of the new cluster, with the same backup and the same nodes, before the first one starts. The
+    /// cluster needs another name than the one the backup was taken of; it may have another number of nodes.
+    Restore(restore::RestoreArgs),
     /// Asks a running node, or has it do something: its admin listener as commands.
     Admin(admin::AdminArgs),
     /// Brings a quarantined replica back.
@@ -89,6 +102,8 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Inspect(args) => args.run(),
             Self::Verify(args) => args.run(),
+            Self::Backup(args) => args.run(),
+            Self::Restore(args) => args.run(),
             Self::Admin(args) => args.run(),
             Self::Repair(args) => args.run(),
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use quorate::GroupId;
-use quorate::disk::RealDisk;
+use quorate::backup::Backup;
+use quorate::disk::{Disk, RealDisk};
 use quorate::storage::Error;
-use quorate::storage::offline::{LookOptions, StoppedDir};
+use quorate::storage::offline::{LookOptions, StoppedDir, VerifyProgress, VerifyReport, verify_backup};
 use quorate_telemetry::clock::SystemClock;
 use serde::Serialize;
 
@@ -32,6 +33,34 @@ pub(super) struct StoppedArgs {
 }
 
 impl StoppedArgs {
+    /// Whether the directory is one of a backup.
+    ///
+    /// # Errors
+    /// [`StartError::Failed`] if it cannot be looked at.
+    pub(super) fn is_backup(&self) -> Result<bool, StartError> {
+        let found = Backup::is_at(&RealDisk::new(), &self.dir);
+        found.map_err(|source| StartError::Failed { source: Arc::new(source) })
+    }
+
+    /// Checks the backup in the directory.
+    ///
+    /// # Errors
+    /// [`StartError::Option`] if the group that was asked for is not in it.
+    pub(super) fn verify_backup(
+        &self,
+        progress: &mut dyn FnMut(&VerifyProgress),
+    ) -> Result<VerifyReport, StartError> {
+        let (disk, group): (Arc<dyn Disk>, _) = (Arc::new(RealDisk::new()), self.group.map(GroupId));
+        // What is wrong with the manifest is a finding.
+        let backup = group.and_then(|_| Backup::open(Arc::clone(&disk), &self.dir).ok());
+        let is_missing =
+            |group| backup.as_ref().is_some_and(|backup| backup.manifest().group(group).is_none());
+        if group.is_some_and(is_missing) {
+            return Err(self.no_group());
+        }
+        Ok(verify_backup(&disk, &self.dir, group, progress))
+    }
+
     /// Takes the directory's lock.
     ///
     /// # Errors
@@ -58,8 +87,13 @@ impl StoppedArgs {
         if self.dir.join("groups").join(group.to_string()).is_dir() {
             return Ok(());
         }
+        Err(self.no_group())
+    }
+
+    fn no_group(&self) -> StartError {
+        let group = self.group.unwrap_or_default();
         let problem = format!("there is no group {group} in {}", self.dir.display());
-        Err(StartError::Option { option: "--group", problem })
+        StartError::Option { option: "--group", problem }
     }
 }
 

@@ -1,13 +1,11 @@
-//! `quorate verify`: whether a data directory is still what was written.
-
-mod progress;
+//! `quorate verify`: whether a data directory or a backup is still what was written.
 
 use clap::Args;
-use quorate::storage::offline::{FindingClass, VerifyReport, verify};
+use quorate::storage::offline::{FindingClass, VerifyProgress, VerifyReport, verify};
 
-use self::progress::Progress;
 use super::inspect::FindingText;
 use super::print;
+use super::progress::Progress;
 use super::stopped::{StoppedArgs, print_json};
 use crate::exit::{self, StartError};
 
@@ -21,11 +19,21 @@ pub(super) struct VerifyArgs {
 impl VerifyArgs {
     /// Checks everything and prints every finding.
     pub(super) fn run(self) -> Result<(), StartError> {
-        let dir = self.stopped.lock()?;
-        self.stopped.check_group()?;
         let options = self.stopped.options();
-        let mut progress = Progress::new(options.clock.clone());
-        let report = verify(&dir, &options, &mut |now| progress.tell(now));
+        let mut progress = Progress::new(options.clock.clone(), "checked");
+        let mut tell = |now: &VerifyProgress| {
+            progress.tell(now.bytes, Some(now.bytes_total), &|| match now.findings {
+                0 => String::new(),
+                findings => format!("{findings} findings"),
+            });
+        };
+        let report = if self.stopped.is_backup()? {
+            self.stopped.verify_backup(&mut tell)?
+        } else {
+            let dir = self.stopped.lock()?;
+            self.stopped.check_group()?;
+            verify(&dir, &options, &mut tell)
+        };
         progress.finish();
         if self.stopped.json {
             print_json(&report)?;

@@ -55,14 +55,19 @@ fn of_group(error: GroupError) -> BackendError {
 }
 
 /// A start that failed, by what the operator can do about it.
-pub(super) fn of_start(error: Error) -> StartError {
+pub(crate) fn of_start(error: Error) -> StartError {
     use quorate::storage::Error as Storage;
     match error {
         Error::Storage(Storage::Locked { path }) => StartError::Locked { path },
         Error::Storage(cause) if cause.is_corruption() => StartError::Corrupt { source: Arc::new(cause) },
-        Error::Config { .. } | Error::Storage(Storage::Foreign { .. } | Storage::NewerFormat { .. }) => {
-            StartError::Config { source: Arc::new(error) }
-        }
+        Error::Config { .. }
+        | Error::SameCluster(_)
+        | Error::Storage(
+            Storage::Foreign { .. }
+            | Storage::NewerFormat { .. }
+            | Storage::Occupied { .. }
+            | Storage::Unfinished { .. },
+        ) => StartError::Config { source: Arc::new(error) },
         Error::Transport(TransportError::Listen { addr: address, source }) => {
             let source = io::Error::new(source.kind(), source);
             StartError::Listen(ListenError::Bind { listener: "peer", address, source })

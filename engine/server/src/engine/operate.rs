@@ -207,7 +207,7 @@ fn out_of_service(node: &Node, group: GroupId, readiness: &GroupReadiness) -> Op
 }
 
 /// What went wrong with `group`, in the operator's words; where else to ask, if this is the wrong node.
-fn refused(node: &Node, group: u64, error: Error) -> OperatorError {
+pub(super) fn refused(node: &Node, group: u64, error: Error) -> OperatorError {
     let code = match &error {
         Error::NotRepairable { reason: NotRepairable::InService, .. } => OperatorCode::InService,
         Error::NotRepairable { reason: NotRepairable::OnlyReplica, .. } => OperatorCode::OnlyReplica,

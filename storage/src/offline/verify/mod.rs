@@ -1,11 +1,13 @@
 //! Whether a data directory is still what was written: every checksum in it, every value of its stores.
 
+mod backup;
 mod group;
 mod parallel;
 mod progress;
 mod snapshots;
 mod state;
 
+pub use backup::verify_backup;
 pub use progress::{VerifyProgress, VerifyReport};
 
 use std::num::NonZeroUsize;

@@ -9,7 +9,8 @@ use crate::identity::FileOwner;
 use crate::log::LogState;
 use crate::offline::Finding;
 use crate::snapshot::{
-    SnapshotReader, SnapshotSource, SnapshotToken, file_name, find_damage, parse_file_name, read_footer,
+    self, ReadFrom, SnapshotReader, SnapshotSource, SnapshotToken, file_name, find_damage, parse_file_name,
+    read_footer,
 };
 use crate::state::{RecordHasher, StateDigest};
 
@@ -85,11 +86,7 @@ impl Place<'_> {
     ) -> Result<Vec<Error>> {
         match self.read(path, token, is_kv, tally) {
             Ok(()) => Ok(Vec::new()),
-            Err(error @ (Error::Io { .. } | Error::NewerFormat { .. } | Error::Foreign { .. })) => Err(error),
-            Err(first) => {
-                let damage = find_damage(self.disk, path, &token)?;
-                Ok(if damage.is_empty() { vec![first] } else { damage })
-            }
+            Err(first) => every_damage(self.disk, path, token, first),
         }
     }
 
@@ -114,4 +111,25 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Everything that is wrong with a file of which `first` was found.
+///
+/// # Errors
+/// `first`, if it is about something else than damage; else what kept it from being looked at.
+pub(super) fn every_damage(
+    disk: &dyn Disk,
+    path: &Path,
+    token: SnapshotToken,
+    first: Error,
+) -> Result<Vec<Error>> {
+    if matches!(first, Error::Io { .. } | Error::NewerFormat { .. } | Error::Foreign { .. }) {
+        // A damaged version or owner looks like a newer or foreign one, but then the file is not the token's.
+        return match snapshot::verify(disk, path, &token, ReadFrom::Cache) {
+            Err(damage) if damage.is_corruption() => Ok(vec![damage]),
+            _ => Err(first),
+        };
+    }
+    let damage = find_damage(disk, path, &token)?;
+    Ok(if damage.is_empty() { vec![first] } else { damage })
 }
