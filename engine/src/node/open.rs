@@ -15,6 +15,7 @@ use quorate_shard::hlc::ClockWatch;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
+use quorate_storage::payload::InClear;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
@@ -142,6 +143,7 @@ fn group_deps(
         snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
         space: Arc::clone(space),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
+        unsealer: Arc::new(InClear),
     }
 }
 

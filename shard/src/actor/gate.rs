@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::cold_start::{
-    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, StoreCondition, decide,
+    AppliedMark, ColdStartReport, Decision, Inputs, Opening, Outcome, Reading, StoreCondition, VolatileWalk,
+    WalkEnd, Walked, decide,
 };
 use quorate_storage::identity::FileOwner;
-use quorate_storage::log::LogState;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
+use quorate_storage::log::{LogReader, LogState};
+use quorate_storage::payload::Unsealer;
+use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, StateHeader};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,
@@ -29,6 +31,8 @@ pub(crate) struct Gate<'a> {
     /// Usable ones, oldest first.
     pub(crate) tokens: &'a [SnapshotToken],
     pub(crate) log: &'a LogState,
+    pub(crate) log_reader: &'a dyn LogReader,
+    pub(crate) unsealer: &'a dyn Unsealer,
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: &'a GroupStats,
@@ -60,8 +64,10 @@ impl Gate<'_> {
         let mut tokens = self.tokens;
         let mut first_failure: Option<Error> = None;
         loop {
-            let decision = decide(&self.inputs(&held, tokens.last().copied()));
+            let (decision, walked) = self.settle(&held, tokens.last().copied(), machine)?;
             let mut report = self.report(decision, &held);
+            report.volatile_replayed = walked.replayed;
+            report.duplicates_dropped = walked.dropped;
             if let Outcome::Refused(reason) = decision.outcome {
                 // A snapshot that should have been there is the cause; the gap is only what follows from it.
                 report.failure.clone_from(&first_failure);
@@ -73,9 +79,10 @@ impl Gate<'_> {
             }
             let before = self.clock.monotonic();
             match self.carry_out(&decision, &held, machine) {
-                Ok(record) => {
+                Ok(mut record) => {
+                    record.hlc_ceiling = record.hlc_ceiling.max(walked.hlc_ceiling);
                     report.restore = self.clock.monotonic().saturating_sub(before);
-                    report.bytes_read = decision.restore_from.map_or(0, |token| token.bytes);
+                    report.bytes_read = decision.restore_from.map_or(walked.bytes_read, |token| token.bytes);
                     self.publish(report);
                     return Ok((record, tokens));
                 }
@@ -92,6 +99,82 @@ impl Gate<'_> {
                 }
             }
         }
+    }
+
+    /// Decides; after a skip does what entries behind the snapshot did to memory again. Where the log cannot tell that, the
+    /// state is restored after all.
+    fn settle(
+        &self,
+        held: &Held,
+        newest: Option<SnapshotToken>,
+        machine: &mut dyn StateMachine,
+    ) -> Result<(Decision, Walked), StartError> {
+        let inputs = self.inputs(held, newest);
+        let decision = decide(&inputs);
+        if decision.outcome != Outcome::Skipped {
+            return Ok((decision, Walked::default()));
+        }
+        match self.walk(held, newest, decision.floor.index, machine) {
+            Ok(walked) => Ok((decision, walked)),
+            Err(WalkEnd::Gap(index)) => {
+                tracing::warn!(group = %self.group, %index, "the log cannot tell what is volatile: restoring");
+                Ok((Decision::after_volatile_gap(&inputs), Walked::default()))
+            }
+            Err(WalkEnd::Halt(index, cause)) => {
+                tracing::error!(group = %self.group, %index, error = %cause, "a volatile entry cannot be applied");
+                let mut report = self.report(decision, held);
+                report.failure = Some(cause.clone());
+                self.publish(report);
+                Err(StartError::Open { group: self.group, cause })
+            }
+        }
+    }
+
+    /// Of a state machine whose record does not carry what is volatile: the header of the snapshot, whose file is
+    /// verified as a whole first, then the volatile entries up to `floor`.
+    fn walk(
+        &self,
+        held: &Held,
+        newest: Option<SnapshotToken>,
+        floor: Index,
+        machine: &mut dyn StateMachine,
+    ) -> Result<Walked, WalkEnd> {
+        if machine.as_volatile_entry_classifier().is_none_or(|classifier| classifier.covers_volatile()) {
+            return Ok(Walked::default());
+        }
+        let after = newest.map_or(Index(0), |token| token.id.index);
+        let header = newest.map(|token| self.header(token)).transpose().map_err(|error| {
+            tracing::error!(group = %self.group, %error, "the snapshot's header cannot be trusted");
+            WalkEnd::Gap(after)
+        })?;
+        let header = header.unwrap_or_default();
+        if let Some(applier) = machine.as_snapshot_header_applier() {
+            applier.apply_header(&header).map_err(|cause| WalkEnd::Halt(after, cause))?;
+        }
+        let Some(classifier) = machine.as_volatile_entry_classifier() else { return Ok(Walked::default()) };
+        let cutover = held.record.as_ref().and_then(|record| record.cutover).or(header.cutover);
+        let walk = VolatileWalk {
+            log: self.log_reader,
+            first: self.log.skeleton.first(),
+            after,
+            through: floor,
+            opening: Opening { cutover, unsealer: self.unsealer },
+        };
+        let mut walked = walk.run(classifier)?;
+        walked.hlc_ceiling = walked.hlc_ceiling.max(header.hlc_ceiling);
+        walked.bytes_read += newest.map_or(0, |token| token.bytes);
+        self.stats.apply.volatile_replayed.add(walked.replayed);
+        self.stats.apply.duplicates_dropped.add(walked.dropped);
+        Ok(walked)
+    }
+
+    /// What a snapshot says beside its records. Nothing of it counts before its whole file was verified.
+    fn header(&self, token: SnapshotToken) -> Result<StateHeader> {
+        self.snapshots.verify(&token, ReadFrom::Cache)?;
+        let reader = self.snapshots.reader(token)?;
+        let record = &reader.label().record;
+        let by_label = StateHeader { hlc_ceiling: record.hlc_ceiling, cutover: record.cutover };
+        Ok(reader.state_header().copied().unwrap_or(by_label))
     }
 
     fn inputs(&self, held: &Held, snapshot: Option<SnapshotToken>) -> Inputs<'_> {

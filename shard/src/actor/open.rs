@@ -35,12 +35,15 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         StateContext { group, uid: owner.group, incarnation: owner.incarnation, dir: paths.state() };
     let mut machine = deps.machines.open(&context).map_err(failed)?;
 
+    let log_reader = log.reader();
     let gate = Gate {
         group,
         owner,
         snapshots: &snapshots,
         tokens: &tokens,
         log: log.recovered(),
+        log_reader: log_reader.as_ref(),
+        unsealer: deps.unsealer.as_ref(),
         config: &spec.config.cold_start,
         clock: Arc::clone(&deps.clock),
         stats: &spec.stats,

@@ -8,9 +8,11 @@ mod outcome;
 mod report;
 #[cfg(test)]
 mod tests;
+mod volatile;
 
 pub use outcome::{FallbackReason, Outcome, RefusalReason};
 pub use report::{ColdStartObserver, ColdStartReport};
+pub use volatile::{Duplicate, Opening, VolatileWalk, WalkEnd, Walked};
 
 use crate::entry::EntryId;
 use crate::error::Result;

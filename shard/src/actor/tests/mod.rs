@@ -12,3 +12,4 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod volatile;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_storage::disk::{Disk, RealDisk};
 use quorate_storage::kv::{KvCommand, KvStateMachine, Op, ScanRange, StoreConfig, StoreKind, StoreShared};
+use quorate_storage::payload::InClear;
 use quorate_storage::state::StateMachine;
 use quorate_storage::{ConfState, NodeId, RangeEpoch, ReplicaId, Result};
 use quorate_telemetry::stats::ColdStartOutcome;
@@ -116,6 +117,7 @@ async fn open(dir: &Path) -> GroupHandle {
         machines: Arc::new(machines),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
+        unsealer: Arc::new(InClear),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {
