@@ -98,6 +98,7 @@ metrics! {
     SNAPSHOTS_REFUSED: Counter, Count, "quorate_snapshots_refused_total", "Snapshots not begun: no room, or too many received at one time.";
     SNAPSHOT_SENT_BYTES: Counter, Bytes, "quorate_snapshot_sent_bytes_total", "Bytes of snapshots sent to other replicas.";
     SNAPSHOT_RECEIVED_BYTES: Counter, Bytes, "quorate_snapshot_received_bytes_total", "Bytes of snapshots received from other replicas.";
+    SNAPSHOT_WAITS: Counter, Count, "quorate_snapshot_waits_total", "Times a replica had no intact snapshot that its log reaches, and waited for one of another replica.";
     SNAPSHOTS_RESUMED: Counter, Count, "quorate_snapshots_resumed_total", "Snapshot transfers that went on after a broken connection.";
     LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
     LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";

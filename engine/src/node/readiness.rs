@@ -19,6 +19,8 @@ pub enum GroupReadiness {
     Lost,
     /// Entries of its log are unreadable and are being fetched from other nodes.
     Repairing(String),
+    /// It has no intact snapshot that its log reaches, and waits for one of another node: it votes, and serves nothing.
+    Waiting(String),
     /// A failure of its own has stopped it.
     Quarantined(String),
 }
@@ -81,6 +83,7 @@ impl Node {
         let status = handle.status();
         match status.lifecycle {
             Lifecycle::Repairing(reason) => GroupReadiness::Repairing(reason.to_string()),
+            Lifecycle::Waiting(reason) => GroupReadiness::Waiting(reason.to_string()),
             Lifecycle::Quarantined(reason) => GroupReadiness::Quarantined(reason.to_string()),
             _ if status.role.leader.is_some() => GroupReadiness::Ready,
             _ => GroupReadiness::NoLeader,

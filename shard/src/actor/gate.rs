@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::cold_start::{
-    AppliedMark, ColdStartReport, Decision, Inputs, Opening, Outcome, Reading, StoreCondition, VolatileWalk,
-    WalkEnd, Walked, decide,
+    AppliedMark, ColdStartReport, Decision, Inputs, Opening, Outcome, Reading, RefusalReason, StoreCondition,
+    VolatileWalk, WalkEnd, Walked, decide,
 };
+use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogReader, LogState};
 use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, StateHeader};
+
+use quorate_storage::log::LogState;
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,
@@ -36,10 +40,23 @@ pub(crate) struct Gate<'a> {
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stats: &'a GroupStats,
+    pub(crate) disk: &'a dyn Disk,
+    /// See [`crate::actor::StartSpec::is_alone`].
+    pub(crate) is_alone: bool,
     /// Found by a scan or a read before this start.
     pub(crate) store_is_rotten: bool,
     /// When this start began, on the monotonic clock.
     pub(crate) began: Duration,
+}
+
+/// How the gate was passed.
+pub(crate) struct Passed<'a> {
+    /// What the state machine holds: the floor. For a replica that waits, the log's base, without a membership.
+    pub(crate) record: AppliedRecord,
+    /// The snapshots that were not found damaged.
+    pub(crate) intact: &'a [SnapshotToken],
+    /// Why the replica has to wait for a snapshot of another one, if it has to.
+    pub(crate) waits: Option<Arc<str>>,
 }
 
 /// What the state machine said of itself.
@@ -50,16 +67,13 @@ struct Held {
 }
 
 impl Gate<'_> {
-    /// Brings the state machine to a floor that the log reaches, and gives what it then holds, with the snapshots that
-    /// were not found damaged on the way.
+    /// Brings the state machine to a floor that the log reaches. Where every snapshot that could do it is damaged or
+    /// gone, and other replicas have the state, this one waits for a snapshot of theirs: its log is whole all the same.
     ///
     /// # Errors
     /// [`StartError::Refused`] if log and state contradict each other; [`StartError::Open`] if no snapshot that is
     /// needed could be restored.
-    pub(crate) fn pass(
-        &self,
-        machine: &mut dyn StateMachine,
-    ) -> Result<(AppliedRecord, &[SnapshotToken]), StartError> {
+    pub(crate) fn pass(&self, machine: &mut dyn StateMachine) -> Result<Passed<'_>, StartError> {
         let held = self.ask(machine);
         let mut tokens = self.tokens;
         let mut first_failure: Option<Error> = None;
@@ -72,6 +86,9 @@ impl Gate<'_> {
                 // A snapshot that should have been there is the cause; the gap is only what follows from it.
                 report.failure.clone_from(&first_failure);
                 self.publish(report);
+                if reason == RefusalReason::Gap && !self.has_nobody_else(&held) {
+                    return Ok(self.wait(tokens, first_failure.as_ref(), &held));
+                }
                 return Err(match first_failure {
                     Some(cause) => StartError::Open { group: self.group, cause },
                     None => StartError::Refused { group: self.group, reason: reason.as_str() },
@@ -84,15 +101,19 @@ impl Gate<'_> {
                     report.restore = self.clock.monotonic().saturating_sub(before);
                     report.bytes_read = decision.restore_from.map_or(walked.bytes_read, |token| token.bytes);
                     self.publish(report);
-                    return Ok((record, tokens));
+                    return Ok(Passed { record, intact: tokens, waits: None });
                 }
                 Err(error) => {
                     tracing::error!(group = %self.group, %error, "snapshot not restored");
+                    let is_snapshots = error.is_corruption() || matches!(error, Error::Missing { .. });
                     let failure = first_failure.get_or_insert(error).clone();
                     // The older one, as far as the log still reaches it.
                     let Some((_, older)) = tokens.split_last().filter(|(_, older)| !older.is_empty()) else {
                         report.failure = Some(failure.clone());
                         self.publish(report);
+                        if is_snapshots && !self.has_nobody_else(&held) {
+                            return Ok(self.wait(&[], Some(&failure), &held));
+                        }
                         return Err(StartError::Open { group: self.group, cause: failure });
                     };
                     tokens = older;
@@ -175,6 +196,40 @@ impl Gate<'_> {
         let record = &reader.label().record;
         let by_label = StateHeader { hlc_ceiling: record.hlc_ceiling, cutover: record.cutover };
         Ok(reader.state_header().copied().unwrap_or(by_label))
+    }
+
+    /// What there is to go on with until a snapshot comes: the log, from its base on.
+    fn wait<'a>(&self, intact: &'a [SnapshotToken], failure: Option<&Error>, held: &Held) -> Passed<'a> {
+        let skeleton = &self.log.skeleton;
+        let waits: Arc<str> = match failure {
+            Some(failure) => failure.to_string().into(),
+            None => format!("no snapshot reaches the log, which begins at {}", skeleton.first()).into(),
+        };
+        tracing::warn!(group = %self.group, reason = %waits, "the replica waits for a snapshot");
+        let mut record = self.nothing();
+        record.applied = skeleton.base;
+        if let Some(known) = self.newest_known(held) {
+            record.descriptor = known.descriptor;
+        }
+        Passed { record, intact, waits: Some(waits) }
+    }
+
+    /// Whether this replica is the group's only voter, as far as anything here still says.
+    fn has_nobody_else(&self, held: &Held) -> bool {
+        let own = [self.owner.replica];
+        self.newest_known(held).map_or(self.is_alone, |known| {
+            known.conf_state.voters.as_slice() == own.as_slice() && !known.conf_state.is_joint()
+        })
+    }
+
+    /// The newest of what snapshots and store say of the group: a damaged file's label may be intact.
+    fn newest_known(&self, held: &Held) -> Option<AppliedRecord> {
+        let own = held.record.iter().filter(|record| record.incarnation == self.owner.incarnation).cloned();
+        let paths = self.tokens.iter().map(|token| self.snapshots.path_of(token.id));
+        let labels = paths.filter_map(|path| read_label(self.disk, &path).ok()).map(|label| label.record);
+        own.chain(labels)
+            .filter(|known| known.descriptor.uid == self.owner.group)
+            .max_by_key(|known| known.applied.index)
     }
 
     fn inputs(&self, held: &Held, snapshot: Option<SnapshotToken>) -> Inputs<'_> {

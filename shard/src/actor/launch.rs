@@ -27,6 +27,7 @@ use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
+use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -47,6 +48,9 @@ pub(crate) struct Opened {
     pub(crate) newest: Option<(SnapshotToken, Box<SnapshotLabel>)>,
     /// The last entries of the log.
     pub(crate) tail: Vec<Entry>,
+    /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
+    /// no membership.
+    pub(crate) waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
 }
@@ -80,7 +84,7 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, waits, .. } = opened;
     let log_reader = log.reader();
     let log = LogWriter::new(
         log,
@@ -95,7 +99,11 @@ pub(crate) fn launch(
     publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
     let office = office(&spec, &record, replica);
     let actor = Actor {
-        applier: Applier::new(machine, record, parts),
+        applier: match &waits {
+            None => Applier::new(machine, record, parts),
+            Some(_) => Applier::waiting(machine, record, parts),
+        },
+        waiting: waits.map(|_reason| Waiting::new()),
         replica,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
@@ -156,6 +164,7 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
         hard_state: recovered.hard_state,
         skeleton: recovered.skeleton.clone(),
         floor: opened.record.applied,
+        is_waiting: opened.waits.is_some(),
         tail: opened.tail.clone(),
         snapshot: opened.newest.clone(),
         seed,
@@ -171,7 +180,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         replica: opened.replica,
         incarnation: opened.incarnation,
         node: deps.node,
-        lifecycle: Lifecycle::Running,
+        lifecycle: opened.waits.clone().map_or(Lifecycle::Running, Lifecycle::Waiting),
         role,
         first: recovered.skeleton.first(),
         applied: opened.record.applied.index,
@@ -184,6 +193,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         is_log_stalled: false,
         is_apply_stalled: false,
     };
+    spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
     let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);

@@ -61,6 +61,9 @@ impl Actor {
     }
 
     fn state(&self, role: Role) -> GroupState {
+        if self.waiting.is_some() {
+            return GroupState::Waiting;
+        }
         let is_voter = self.core.0.conf_state().voters.contains(&self.replica);
         match role.leader {
             _ if role.is_leader => GroupState::Leader,

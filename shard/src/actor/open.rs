@@ -10,7 +10,7 @@ use quorate_storage::state::AppliedRecord;
 use quorate_storage::{Entry, Error, GroupId};
 use quorate_telemetry::stats::GroupState;
 
-use crate::actor::gate::Gate;
+use crate::actor::gate::{Gate, Passed};
 use crate::actor::launch::Opened;
 use crate::actor::spec::{GroupDeps, StartSpec, StateContext};
 use crate::actor::start::StartError;
@@ -47,10 +47,12 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         config: &spec.config.cold_start,
         clock: Arc::clone(&deps.clock),
         stats: &spec.stats,
+        disk: deps.disk.as_ref(),
+        is_alone: spec.is_alone,
         store_is_rotten: spec.store_is_rotten,
         began,
     };
-    let (record, intact) = gate.pass(machine.as_mut())?;
+    let Passed { record, intact, waits } = gate.pass(machine.as_mut())?;
     for damaged in &tokens[intact.len()..] {
         // Never used again, but there to be looked at. If it cannot be put aside, the next start finds it again.
         let aside = snapshots.quarantine(damaged.id);
@@ -70,6 +72,7 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
         tokens,
         newest,
         tail,
+        waits,
         addresses: BTreeMap::new(),
     })
 }

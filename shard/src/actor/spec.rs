@@ -247,6 +247,8 @@ pub struct StartSpec {
     pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
+    /// Nobody else is known to have a replica of the group: what is lost here nobody can give back.
+    pub is_alone: bool,
     /// The store was found rotten: whatever it says of itself, the state is restored from snapshot and log.
     pub store_is_rotten: bool,
 }

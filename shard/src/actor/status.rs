@@ -21,6 +21,9 @@ pub enum Lifecycle {
     /// Entries of its log are unreadable and are being fetched from other replicas; the text says which and what it
     /// waits for. It takes no part meanwhile.
     Repairing(Arc<str>),
+    /// It has no intact snapshot that its log reaches, says the text: it votes and appends, never leads, applies and serves
+    /// nothing, and asks the leader for a snapshot. By itself it runs again once it has one.
+    Waiting(Arc<str>),
     /// A failure of its own stopped it; the reason says which. Its files are left as they were.
     Quarantined(Arc<str>),
 }

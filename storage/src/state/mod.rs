@@ -88,6 +88,25 @@ pub trait StateMachine: fmt::Debug + Send {
     /// crash in between the old state is still there.
     fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()>;
 
+    /// [`StateMachine::restore`] in pieces, for a caller that paces itself: takes about `bytes_max` of keys and values
+    /// from `source`, and says whether that was the end. Then the state is replaced; until then the old one is there
+    /// and can be read. Between the pieces of one restore nothing is applied. After an error nothing of it is left;
+    /// a piece of another `record` begins a restore of its own.
+    ///
+    /// The default restores everything at once.
+    ///
+    /// # Errors
+    /// As [`StateMachine::restore`].
+    fn restore_some(
+        &mut self,
+        source: &mut dyn SnapshotSource,
+        record: &AppliedRecord,
+        bytes_max: u64,
+    ) -> Result<bool> {
+        let _ = bytes_max;
+        self.restore(source, record).map(|()| true)
+    }
+
     /// Makes everything applied durable. Returns the durable index.
     fn checkpoint(&mut self) -> Result<Index>;
 
@@ -180,4 +199,16 @@ pub trait StateView: fmt::Debug + Send {
 
     /// Writes every record in key order.
     fn write_to(&mut self, sink: &mut dyn SnapshotSink) -> Result<()>;
+
+    /// [`StateView::write_to`] in pieces, for a caller that paces itself: writes about `bytes_max` of keys and values,
+    /// at least one record, behind those of the piece before. Whether those were the last.
+    ///
+    /// The default writes everything at once.
+    ///
+    /// # Errors
+    /// As [`StateView::write_to`]; the view is of no use afterwards.
+    fn write_some(&mut self, sink: &mut dyn SnapshotSink, bytes_max: u64) -> Result<bool> {
+        let _ = bytes_max;
+        self.write_to(sink).map(|()| true)
+    }
 }

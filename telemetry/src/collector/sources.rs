@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 35] = [
+pub(super) static COUNTERS: [CounterSource; 36] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -86,6 +86,7 @@ pub(super) static COUNTERS: [CounterSource; 35] = [
     node_only(&names::SNAPSHOT_SENT_BYTES, |s| s.snapshots.sent_bytes.get()),
     node_only(&names::SNAPSHOT_RECEIVED_BYTES, |s| s.snapshots.received_bytes.get()),
     node_only(&names::SNAPSHOTS_RESUMED, |s| s.snapshots.resumed.get()),
+    node_only(&names::SNAPSHOT_WAITS, |s| s.snapshots.waits.get()),
 ];
 
 const fn summed(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSource {

@@ -24,11 +24,13 @@ pub enum GroupState {
     Quarantined,
     /// Entries of its log are unreadable: it fetches them from other replicas, and takes no part meanwhile.
     Repairing,
+    /// It has no intact snapshot that its log reaches: it votes and appends, and waits for one of another replica.
+    Waiting,
 }
 
 impl GroupState {
     /// Every state, in the order of the enum.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Opening,
         Self::Leader,
         Self::Follower,
@@ -36,6 +38,7 @@ impl GroupState {
         Self::NoLeader,
         Self::Quarantined,
         Self::Repairing,
+        Self::Waiting,
     ];
 
     /// The value of the `state` label.
@@ -48,6 +51,7 @@ impl GroupState {
             Self::NoLeader => "no_leader",
             Self::Quarantined => "quarantined",
             Self::Repairing => "repairing",
+            Self::Waiting => "waiting",
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
             GroupReadiness::Ready
             | GroupReadiness::Lost
             | GroupReadiness::Repairing(_)
+            | GroupReadiness::Waiting(_)
             | GroupReadiness::Quarantined(_) => None,
         };
         check(&format!("group {group}"), problem)
@@ -102,6 +103,9 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         quorate::Lifecycle::Stopped => json!({ "state": "stopped" }),
         quorate::Lifecycle::Repairing(reason) => {
             json!({ "state": "repairing", "reason": reason.to_string() })
+        }
+        quorate::Lifecycle::Waiting(reason) => {
+            json!({ "state": "waiting", "reason": reason.to_string() })
         }
         quorate::Lifecycle::Quarantined(reason) => {
             json!({ "state": "quarantined", "reason": reason.to_string() })

@@ -13,3 +13,4 @@ mod snapshots;
 mod starts;
 mod threads;
 mod volatile;
+mod waiting;

@@ -165,6 +165,8 @@ pub(super) struct TestNode {
     network: Network,
     pools: Pools,
     starts: u64,
+    /// Whether it is the group's only replica.
+    is_alone: bool,
     /// Of all its starts.
     pub(super) stats: Arc<GroupStats>,
 }
@@ -253,6 +255,7 @@ impl TestNode {
             network,
             pools,
             starts: 1,
+            is_alone: count == 1,
             stats,
         }
     }
@@ -277,7 +280,11 @@ impl TestNode {
     }
 
     fn spec(&self) -> StartSpec {
-        StartSpec { store_is_rotten: self.store_is_rotten, ..start_spec(&self.config, &self.stats) }
+        StartSpec {
+            is_alone: self.is_alone,
+            store_is_rotten: self.store_is_rotten,
+            ..start_spec(&self.config, &self.stats)
+        }
     }
 
     /// Starts again as a node would: what is unreadable is being repaired when this returns.
@@ -357,6 +364,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::clone(stats),
         listener: None,
+        is_alone: false,
         store_is_rotten: false,
     }
 }

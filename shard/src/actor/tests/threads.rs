@@ -134,6 +134,7 @@ async fn open(dir: &Path) -> GroupHandle {
         campaigns_at_once: true,
         stats: Arc::default(),
         listener: None,
+        is_alone: true,
         store_is_rotten: false,
     };
     create_group(Arc::clone(&deps), create).await.unwrap();
