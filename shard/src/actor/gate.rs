@@ -13,10 +13,7 @@ use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogReader, LogState};
 use quorate_storage::payload::Unsealer;
-use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, StateHeader};
-
-use quorate_storage::log::LogState;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, read_label};
+use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, StateHeader, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,

@@ -432,7 +432,7 @@ async fn a_duplicate_acts_on_memory_or_on_nothing() {
         ];
         assert!(!bench.deliver(duplicates).await, "nobody is answered");
         let seen = bench.machines.seen.lock().clone();
-        let bodies: Vec<_> = seen.volatile.iter().map(|payload| payload.encode()).collect();
+        let bodies: Vec<_> = seen.volatile.iter().map(Payload::encode).collect();
         let expected = if replayed == 0 { vec![] } else { vec![lease(7), lease(8)] };
         assert_eq!(bodies, expected, "{ability:?}");
         let stats = &bench.shared.stats.apply;
