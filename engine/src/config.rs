@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 pub use quorate_shard::hlc::{HlcConfig, Renew};
 use quorate_shard::hlc::{WINDOW_MAX, WINDOW_MIN};
+use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::kv::StoreKind;
 use quorate_storage::{ClusterId, KeyRange, NodeId};
 
@@ -134,6 +136,42 @@ impl SnapshotConfig {
     }
 }
 
+/// What the start of a group trusts and reads, and how many start at one time.
+#[derive(Clone, Debug)]
+pub struct ColdStartConfig {
+    /// When a state that is as fresh as the newest snapshot is not restored. Default [`Policy::Snapshot`].
+    pub policy: Policy,
+    /// What is read of the newest snapshot where the start does not restore it. Default [`VerifyMode::Deferred`].
+    pub verify: VerifyMode,
+    /// Groups that are opened at one time. Default 8; 1 to 256.
+    pub opening_max: usize,
+    /// Groups among them whose state is restored at one time, or whose snapshot is read whole; the others do not wait
+    /// for them. Default 2; 1 to 64.
+    pub restoring_max: usize,
+    /// Told of every start of a group that succeeded. Must not block. Default: none.
+    pub observer: Option<Arc<dyn ColdStartObserver>>,
+}
+
+impl Default for ColdStartConfig {
+    fn default() -> Self {
+        let (policy, verify) = (Policy::default(), VerifyMode::default());
+        Self { policy, verify, opening_max: 8, restoring_max: 2, observer: None }
+    }
+}
+
+impl ColdStartConfig {
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |field, why| Err(Error::Config { field, why });
+        if !(1..=256).contains(&self.opening_max) {
+            return refuse("cold_start.opening_max", "must be 1 to 256");
+        }
+        if !(1..=64).contains(&self.restoring_max) {
+            return refuse("cold_start.restoring_max", "must be 1 to 64");
+        }
+        Ok(())
+    }
+}
+
 /// The room that is kept on the data directory's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskConfig {
@@ -158,6 +196,41 @@ impl DiskConfig {
     }
 }
 
+/// The background scan of values and snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// Time between two scans of all that a replica keeps (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 168 h; up to 1 year.
+    pub interval: Duration,
+    /// Bytes that this node reads for scans in a second, all groups together. Default 64 MiB; 1 KiB to 16 GiB.
+    pub bytes_per_second: u64,
+}
+
+/// The comparison of the replicas' states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsistencyConfig {
+    /// Time between two comparisons of a group's replicas (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 1 h; up to 1 year.
+    pub interval: Duration,
+}
+
+/// Refuses an interval that nobody lives to see the end of.
+fn check_interval(field: &'static str, interval: Duration) -> Result<(), Error> {
+    if interval <= Duration::from_secs(366 * 86_400) {
+        return Ok(());
+    }
+    Err(Error::Config { field, why: "must be at most 1 year" })
+}
+
+impl ScrubConfig {
+    fn check(&self) -> Result<(), Error> {
+        if !(1 << 10..=16 << 30).contains(&self.bytes_per_second) {
+            return Err(Error::Config { field: "scrub.bytes_per_second", why: "must be 1 KiB to 16 GiB" });
+        }
+        check_interval("scrub.interval", self.interval)
+    }
+}
+
 /// A node's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -177,10 +250,16 @@ pub struct Config {
     pub raft: RaftConfig,
     /// Snapshots.
     pub snapshots: SnapshotConfig,
+    /// How groups start.
+    pub cold_start: ColdStartConfig,
     /// Room on the disk.
     pub disk: DiskConfig,
     /// The groups' clocks.
     pub hlc: HlcConfig,
+    /// The background scan.
+    pub scrub: ScrubConfig,
+    /// The comparison of the replicas' states.
+    pub consistency: ConsistencyConfig,
     /// Threads that write logs. Default 4.
     pub log_writers: usize,
     /// Threads that apply. Default 2.
@@ -210,8 +289,11 @@ impl Config {
             store: StoreKind::Lsm,
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
             snapshots: SnapshotConfig::default(),
+            cold_start: ColdStartConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
             hlc: HlcConfig::default(),
+            scrub: ScrubConfig { interval: Duration::from_secs(168 * 3_600), bytes_per_second: 64 << 20 },
+            consistency: ConsistencyConfig { interval: Duration::from_secs(3_600) },
             log_writers: 4,
             appliers: 2,
             memtable_bytes: 64 << 20,
@@ -247,7 +329,10 @@ impl Config {
             return refuse("hlc.window", "must be 1 s to 60 s");
         }
         self.snapshots.check()?;
+        self.cold_start.check()?;
         self.disk.check()?;
+        self.scrub.check()?;
+        check_interval("consistency.interval", self.consistency.interval)?;
         self.check_nodes()
     }
 

@@ -34,7 +34,8 @@ mod repair;
 mod seams;
 
 pub use quorate_shard::actor::{
-    GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, StateContext, StateMachineFactory,
+    ConsistencyReport, GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, ReplicaAnswer,
+    ReplicaReport, Scrubbed, StateContext, StateMachineFactory, Verdict,
 };
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
@@ -48,6 +49,9 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
-pub use node::{DiskRoom, GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
+pub use node::{
+    DiskRoom, GroupReadiness, Node, Placement, Readiness, StartProgress, Topology, TopologyGroup,
+    TopologyNode,
+};
 pub use repair::{Condition, NotRepairable, RepairPlan, RepairStep};
 pub use seams::Seams;

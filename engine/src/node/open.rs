@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+    self, BackgroundConfig, GroupConfig, GroupDeps, ScrubBudget, SnapshotBudget, SnapshotBudgetConfig,
+    StateMachineFactory,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
@@ -141,6 +142,7 @@ fn group_deps(
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
         snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
+        scrub: ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(clock)),
         space: Arc::clone(space),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
         unsealer: Arc::new(InClear),
@@ -173,6 +175,16 @@ async fn watch_disk(config: &Config, seams: &Seams) -> Result<(Arc<DiskSpace>, A
 async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
     let data = core.data()?;
     let found = data.groups()?;
+    let cold_start = &core.config.cold_start;
+    tracing::info!(
+        node = core.config.node.get(),
+        groups = found.len(),
+        policy = cold_start.policy.as_str(),
+        verify = cold_start.verify.as_str(),
+        opening_max = cold_start.opening_max,
+        restoring_max = cold_start.restoring_max,
+        "opening groups"
+    );
     // Group 0 comes first on every node. Where others are, or its tombstone is, it was here and is gone: made anew
     // under its old id it would have forgotten its votes.
     let is_new = found.is_empty() && data.replica(CATALOG_GROUP)?.is_none();
@@ -271,7 +283,16 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             kept: config.snapshots.kept,
             ..Default::default()
         },
+        cold_start: actor::ColdStartConfig {
+            policy: config.cold_start.policy,
+            verify: config.cold_start.verify,
+            observer: config.cold_start.observer.clone(),
+        },
         hlc: config.hlc,
+        background: BackgroundConfig {
+            scrub_interval: config.scrub.interval,
+            consistency_interval: config.consistency.interval,
+        },
         ..Default::default()
     }
 }

@@ -1,19 +1,24 @@
 //! From an opened replica to a running actor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
+use quorate_storage::cold_start::ColdStartReport;
+use quorate_storage::identity::ReplicaPaths;
 use quorate_storage::log::LogStore;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, SpoolLimits};
-use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, SpoolLimits};
+use quorate_storage::state::{AppliedRecord, StateMachine};
 use quorate_storage::{Entry, Incarnation, NodeId, ReplicaId};
+use quorate_telemetry::stats::GroupState;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
 use crate::actor::compaction::Followers;
+use crate::actor::consistency::DigestServer;
 use crate::actor::handle::{GroupHandle, Inner};
+use crate::actor::label::LabelReader;
 use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
@@ -27,6 +32,7 @@ use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
 use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
@@ -45,7 +51,6 @@ pub(crate) struct Opened {
     pub(crate) snapshots: SnapshotDir,
     /// Usable ones, oldest first.
     pub(crate) tokens: Vec<SnapshotToken>,
-    pub(crate) newest: Option<(SnapshotToken, Box<SnapshotLabel>)>,
     /// The last entries of the log.
     pub(crate) tail: Vec<Entry>,
     /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
@@ -53,6 +58,10 @@ pub(crate) struct Opened {
     pub(crate) waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
+    /// A snapshot was put aside as damaged: another one is needed.
+    pub(crate) must_publish: bool,
+    /// What the start tells of itself once it has succeeded; `None` if it has to wait.
+    pub(crate) report: Option<ColdStartReport>,
 }
 
 /// Starts the core and spawns the actor.
@@ -78,33 +87,36 @@ pub(crate) fn launch(
         space: Arc::clone(&deps.space),
         receiver: Some(Arc::clone(&receiver)),
         log: log_server,
+        digests: OnceLock::new(),
         command_bytes_max: spec.config.command_bytes_max,
         backlog_bytes_max: spec.config.backlog_bytes_max,
         stream: rng.next_u64(),
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, waits, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, addresses, waits, must_publish, .. } =
+        opened;
     let log_reader = log.reader();
-    let log = LogWriter::new(
-        log,
-        Arc::clone(&shared),
-        Arc::clone(&deps.workers.log),
-        Arc::clone(&deps.clock),
-        event_sender.clone(),
-    );
+    let log = log_writer(&deps, log, &shared, event_sender.clone());
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
-    let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
-    let mut publisher = Publisher::new(snapshots, tokens, trigger);
-    publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
+    let now = deps.clock.monotonic();
+    let trigger = Trigger::new(spec.config.snapshots.clone(), now, rng.as_ref());
+    let trigger = if must_publish { trigger.forced() } else { trigger };
+    let reader = LabelReader { group: spec.group, dir: snapshots.clone(), record: record.clone() };
+    reader.read(deps.workers.background.as_ref(), tokens.clone(), event_sender.clone());
+    let publisher = Publisher::new(snapshots, tokens, trigger);
     let office = office(&spec, &record, replica);
+    let start_applier = if waits.is_some() { Applier::waiting } else { Applier::new };
+    let applier = start_applier(machine, record, parts);
+    let digests = Arc::new(DigestServer::new(applier.clone(), Arc::clone(&shared)));
+    handle.serve_digests(&digests);
     let actor = Actor {
-        applier: match &waits {
-            None => Applier::new(machine, record, parts),
-            Some(_) => Applier::waiting(machine, record, parts),
-        },
+        applier,
         waiting: waits.map(|_reason| Waiting::new()),
         replica,
+        paths: ReplicaPaths::new(spec.dir.clone()),
+        upkeep: Upkeep::new(spec.config.background, digests, now, rng.as_ref()),
+        divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
         events: event_sender,
@@ -132,15 +144,14 @@ pub(crate) fn launch(
     Ok(handle)
 }
 
-/// Whether more than time has changed since the newest snapshot. Whose state machine keeps no digest cannot tell, and
-/// is taken to have changed.
-fn has_new_data(record: &AppliedRecord, newest: Option<&(SnapshotToken, Box<SnapshotLabel>)>) -> bool {
-    newest.is_none_or(|(_, label)| {
-        let there = &label.record;
-        record.digest == StateDigest::default()
-            || (record.digest, &record.conf_state, &record.descriptor)
-                != (there.digest, &there.conf_state, &there.descriptor)
-    })
+fn log_writer(
+    deps: &GroupDeps,
+    log: Box<dyn LogStore>,
+    shared: &Arc<Shared>,
+    events: mpsc::UnboundedSender<Event>,
+) -> LogWriter {
+    let (workers, clock) = (Arc::clone(&deps.workers.log), Arc::clone(&deps.clock));
+    LogWriter::new(log, Arc::clone(shared), workers, clock, events)
 }
 
 /// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
@@ -166,7 +177,8 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
         floor: opened.record.applied,
         is_waiting: opened.waits.is_some(),
         tail: opened.tail.clone(),
-        snapshot: opened.newest.clone(),
+        // Its label is read once the group runs: a start reads nothing of a snapshot that it does not need.
+        snapshot: None,
         seed,
         config: spec.config.core,
     })
@@ -175,6 +187,12 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
 
 fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {
     let recovered = opened.log.recovered();
+    let replay_through = recovered.hard_state.commit.max(opened.record.applied.index);
+    spec.stats.set_state(match &opened.waits {
+        Some(_) => GroupState::Waiting,
+        None if opened.record.applied.index < replay_through => GroupState::Replaying,
+        None => GroupState::NoLeader,
+    });
     let status = GroupStatus {
         group: spec.group,
         replica: opened.replica,
@@ -184,7 +202,8 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         role,
         first: recovered.skeleton.first(),
         applied: opened.record.applied.index,
-        commit: recovered.hard_state.commit.max(opened.record.applied.index),
+        commit: replay_through,
+        replay_through,
         last: recovered.skeleton.last,
         peers: Vec::new(),
         snapshot: opened.tokens.last().map(|token| token.id),
@@ -192,6 +211,8 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
         is_apply_stalled: false,
+        last_scrub: None,
+        last_check: None,
     };
     spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;

@@ -66,6 +66,7 @@ impl Actor {
         }
         let is_voter = self.core.0.conf_state().voters.contains(&self.replica);
         match role.leader {
+            _ if self.shared.is_replaying() => GroupState::Replaying,
             _ if role.is_leader => GroupState::Leader,
             None => GroupState::NoLeader,
             Some(_) if is_voter => GroupState::Follower,

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     quarantine: Mutex<Option<Quarantine>>,
     wants_restart: AtomicBool,
     status: Mutex<GroupStatus>,
+    /// As in [`GroupStatus`].
+    replay_through: Index,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
 
@@ -74,6 +76,7 @@ impl Shared {
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             quarantine: Mutex::default(),
+            replay_through: status.replay_through,
             wants_restart: AtomicBool::new(false),
             status: Mutex::new(status),
             reader: RwLock::new(None),
@@ -155,6 +158,10 @@ impl Shared {
             *lifecycle = Lifecycle::Quarantined(Arc::clone(&quarantine.text));
             *self.quarantine.lock() = Some(quarantine);
         }
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        *self.applied.borrow() < self.replay_through
     }
 
     /// A start would find what this one waited for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::cold_start::{ColdStartObserver, Policy};
+use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::disk::Disk;
 use quorate_storage::log::LogConfig;
 use quorate_storage::payload::Unsealer;
@@ -16,6 +16,7 @@ use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
 use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
+use crate::actor::scrub::ScrubBudget;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
@@ -46,6 +47,8 @@ pub struct GroupDeps {
     pub clock_watch: Arc<ClockWatch>,
     /// Opens payloads above the cutover.
     pub unsealer: Arc<dyn Unsealer>,
+    /// What they may read to find out what has rotten.
+    pub scrub: Arc<ScrubBudget>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -53,12 +56,16 @@ pub struct GroupDeps {
 pub struct GroupWorkers {
     /// Log writes: short, synced.
     pub log: Arc<dyn Workers>,
-    /// Applies and restores, keyed by group.
+    /// Applies and installed snapshots, keyed by group.
     pub apply: Arc<dyn Workers>,
     /// Reads of state and of old log entries.
     pub read: Arc<dyn Workers>,
-    /// Opening, snapshots, and other long work.
+    /// Snapshots, compaction, and other long work.
     pub background: Arc<dyn Workers>,
+    /// Opening groups: as many at one time as it has threads. Short: what a start that restores nothing does.
+    pub open: Arc<dyn Workers>,
+    /// What of a start takes as long as the state is large: restores, and reading whole snapshots.
+    pub restore: Arc<dyn Workers>,
 }
 
 /// Makes the state machine of a group.
@@ -147,18 +154,42 @@ pub struct GroupConfig {
     pub proof_delay: Duration,
     /// When snapshots are taken, and what is kept.
     pub snapshots: SnapshotConfig,
+    /// When the replica looks after what it keeps.
+    pub background: BackgroundConfig,
     /// When a start trusts the state it finds, and who hears of it.
     pub cold_start: ColdStartConfig,
     /// How the clock is leased.
     pub hlc: HlcConfig,
 }
 
-/// When a start trusts the state it finds, and who hears of it.
+/// When a replica looks after what it keeps, without being asked.
+#[derive(Clone, Copy, Debug)]
+pub struct BackgroundConfig {
+    /// Time between two scans of all that a replica keeps (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 168 h.
+    pub scrub_interval: Duration,
+    /// Time between two comparisons of the replicas' states (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 1 h.
+    pub consistency_interval: Duration,
+}
+
+impl Default for BackgroundConfig {
+    fn default() -> Self {
+        Self {
+            scrub_interval: Duration::from_secs(168 * 3_600),
+            consistency_interval: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// When a start trusts the state it finds, what it reads of a snapshot it does not restore, and who hears of it.
 #[derive(Clone, Debug, Default)]
 pub struct ColdStartConfig {
     /// When a state that is as fresh as the newest snapshot is good enough.
     pub policy: Policy,
-    /// Told of every start, once its path has ended. Must not block.
+    /// What is read of the newest snapshot where the start skips its restore.
+    pub verify: VerifyMode,
+    /// Told of every start that succeeded, once. Must not block.
     pub observer: Option<Arc<dyn ColdStartObserver>>,
 }
 
@@ -208,6 +239,7 @@ impl Default for GroupConfig {
             log: LogConfig::default(),
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
+            background: BackgroundConfig::default(),
             cold_start: ColdStartConfig::default(),
             hlc: HlcConfig::default(),
         }

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::ids::{Incarnation, Index, Timestamp};
 use crate::kv::KvRead;
 use crate::payload::Payload;
-use crate::snapshot::{SnapshotSink, SnapshotSource, StateHeader};
+use crate::snapshot::{SnapshotPayload, SnapshotSink, SnapshotSource, StateHeader};
 
 pub use digest::RecordHasher;
 
@@ -126,7 +126,7 @@ pub trait StateMachine: fmt::Debug + Send {
         None
     }
 
-    /// Takes what a snapshot says beside its records.
+    /// Takes the state header of a snapshot that is not restored.
     fn as_snapshot_header_applier(&mut self) -> Option<&mut dyn SnapshotHeaderApplier> {
         None
     }
@@ -153,12 +153,27 @@ pub trait AppliedIndexWriter {
     fn persist_applied(&mut self, index: Index) -> Result<()>;
 }
 
-/// Takes what a snapshot says beside its records, at a start that skips its restore: for a state machine that keeps
-/// some of it in memory and not in its applied record.
+/// Takes the state header of the newest snapshot where a start skips the restore: for a state machine that keeps
+/// ceiling and cutover in memory only. (A restore tells both with its record.)
+///
+/// Two phases, because the header is read before the checksum of its file is known: what is parsed is applied only
+/// once the whole file has been verified.
 pub trait SnapshotHeaderApplier {
-    /// Takes the header of the newest snapshot, whose whole file was verified. Pure assignment. The volatile entries
-    /// behind it follow.
-    fn apply_header(&mut self, header: &StateHeader) -> Result<()>;
+    /// Whether the applied record already carries what the header holds. Then no byte of a snapshot is read on a skip,
+    /// and the other two are never called.
+    fn covers_header(&self) -> bool;
+
+    /// Parses the header out of `payload`, and may drain it; what it leaves is drained by the caller. Must change
+    /// nothing: the bytes are not verified yet. `None` for a file without a header.
+    ///
+    /// # Errors
+    /// As [`SnapshotPayload::state_header`]; the file is then not used.
+    fn parse_header(&self, payload: &mut SnapshotPayload) -> Result<Option<StateHeader>> {
+        payload.state_header()
+    }
+
+    /// Takes the verified header, as a pure assignment. Not called for a file without one.
+    fn apply_header(&mut self, header: StateHeader);
 }
 
 /// Tells entries that act on memory only, and does them again.
@@ -211,4 +226,31 @@ pub trait StateView: fmt::Debug + Send {
         let _ = bytes_max;
         self.write_to(sink).map(|()| true)
     }
+
+    /// Looks at what the view holds, piece by piece. A view is either written or scanned.
+    fn as_scan(&mut self) -> Option<&mut dyn StateScan> {
+        None
+    }
+}
+
+/// Checks all of a consistent view, in pieces, for a caller that paces itself: whether each value is the one that was
+/// written, and whether all of them together are what the applied record says.
+pub trait StateScan {
+    /// Reads on: about `bytes_max` of keys and values, at least one record. To be called until it says that it is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::is_store_failure`] if the store must not be trusted any more; otherwise it was closed meanwhile,
+    /// and nothing is known.
+    fn step(&mut self, bytes_max: u64) -> Result<ScanStep>;
+}
+
+/// A piece of a scan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStep {
+    /// Records in it.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// It was the last: everything is as it was written.
+    pub is_done: bool,
 }

@@ -9,9 +9,13 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum GroupState {
-    /// It is being opened: the gate decides or a restore runs.
+    /// It is being opened, or waits for its turn: nothing is known of it yet, or the gate decides.
     #[default]
     Opening,
+    /// The gate restores its state, or reads a snapshot for another reason.
+    Restoring,
+    /// It takes part, and applies what its log had when it was started.
+    Replaying,
     /// It leads.
     Leader,
     /// It follows a leader it knows.
@@ -30,8 +34,10 @@ pub enum GroupState {
 
 impl GroupState {
     /// Every state, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Opening,
+        Self::Restoring,
+        Self::Replaying,
         Self::Leader,
         Self::Follower,
         Self::Learner,
@@ -45,6 +51,8 @@ impl GroupState {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Opening => "opening",
+            Self::Restoring => "restoring",
+            Self::Replaying => "replaying",
             Self::Leader => "leader",
             Self::Follower => "follower",
             Self::Learner => "learner",
@@ -57,7 +65,16 @@ impl GroupState {
 
     /// Whether somebody should look at it if it stays so.
     pub const fn is_unhealthy(self) -> bool {
-        matches!(self, Self::Opening | Self::NoLeader | Self::Quarantined | Self::Repairing)
+        match self {
+            Self::Leader | Self::Follower | Self::Learner => false,
+            Self::Opening
+            | Self::Restoring
+            | Self::Replaying
+            | Self::NoLeader
+            | Self::Quarantined
+            | Self::Repairing
+            | Self::Waiting => true,
+        }
     }
 }
 

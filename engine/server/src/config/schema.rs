@@ -262,6 +262,33 @@ pub(crate) const KEYS: &[Key] = &[
         |s| Slot::Count(&mut s.snapshots.transfers_max),
     ),
     Key::new(
+        "cold_start.policy",
+        Bounds::None,
+        "When a group starts without restoring its state: with snapshot if the state is as fresh as the newest \
+         snapshot, with committed_tail only if nothing that is known to be committed is left to replay.",
+        |s| Slot::Word(&mut s.cold_start.policy),
+    ),
+    Key::new(
+        "cold_start.verify",
+        Bounds::None,
+        "What such a start reads of the newest snapshot: with deferred nothing, with eager the whole file, to replace \
+         it if it is damaged.",
+        |s| Slot::Word(&mut s.cold_start.verify),
+    ),
+    Key::new(
+        "cold_start.opening_max",
+        count(1, 256),
+        "Groups that are opened at the same time.",
+        |s| Slot::Count(&mut s.cold_start.opening_max),
+    ),
+    Key::new(
+        "cold_start.restoring_max",
+        count(1, 64),
+        "Groups whose state is restored, or whose snapshot is read whole, at the same time. Others do not wait for \
+         them.",
+        |s| Slot::Count(&mut s.cold_start.restoring_max),
+    ),
+    Key::new(
         "disk.reserve",
         Bounds::Bytes(ByteSize(0), mib(1 << 20)),
         "Size of a file that is given back to the file system when the disk is almost full, so that deletes and \
@@ -287,6 +314,26 @@ pub(crate) const KEYS: &[Key] = &[
         "on-demand renews a lease while timestamps were asked for within the last window; always, for tests, keeps \
          every group's.",
         |s| Slot::Word(&mut s.hlc.renew),
+    ),
+    Key::new(
+        "scrub.interval",
+        Bounds::Time(millis(0), millis(366 * DAY_MILLIS)),
+        "Every replica reads all it keeps, values and snapshots, once in this time, and up to a quarter of it later. \
+         0ms: never.",
+        |s| Slot::Time(&mut s.scrub.interval),
+    ),
+    Key::new(
+        "scrub.bytes_per_second",
+        Bounds::Bytes(kib(1), mib(16 << 10)),
+        "Bytes that this node reads for that in a second.",
+        |s| Slot::Bytes(&mut s.scrub.bytes_per_second),
+    ),
+    Key::new(
+        "consistency.interval",
+        Bounds::Time(millis(0), millis(366 * DAY_MILLIS)),
+        "Leaders compare the states of a group's replicas once in this time, and up to a quarter of it later. 0ms: \
+         never.",
+        |s| Slot::Time(&mut s.consistency.interval),
     ),
     Key::new(
         "memory.memtable",

@@ -30,8 +30,8 @@ use tokio::task::JoinHandle;
 use super::machine::MapMachines;
 use crate::actor::{
     Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
-    group_of_request, start_group,
+    ScrubBudget, SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory,
+    create_group, group_of_request, start_group,
 };
 use crate::error::{Error, Result};
 use crate::hlc::ClockWatch;
@@ -399,12 +399,15 @@ fn deps(
             apply: workers(2),
             read: workers(3),
             background: workers(4),
+            open: workers(5),
+            restore: workers(6),
         },
         outbound: network.port(id),
         machines,
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
         unsealer: Arc::new(InClear),
+        scrub: ScrubBudget::new(64 << 20, Arc::clone(&clock)),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

@@ -18,8 +18,8 @@ use super::node::{
     DEADLINE, GROUP, Network, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow,
 };
 use crate::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
-    StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget, SnapshotBudget,
+    SnapshotBudgetConfig, StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
 use crate::hlc::ClockWatch;
 
@@ -104,7 +104,7 @@ async fn open(dir: &Path) -> GroupHandle {
     };
     let deps = Arc::new(GroupDeps {
         node: NodeId(1),
-        clock,
+        clock: clock.clone(),
         rng,
         disk,
         workers: GroupWorkers {
@@ -112,12 +112,15 @@ async fn open(dir: &Path) -> GroupHandle {
             apply: workers("apply"),
             read: workers("read"),
             background: workers("background"),
+            open: workers("open"),
+            restore: workers("restore"),
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
         unsealer: Arc::new(InClear),
+        scrub: ScrubBudget::new(64 << 20, clock),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {

@@ -172,10 +172,13 @@ impl AppliedIndexReader for Machine {
 }
 
 impl SnapshotHeaderApplier for Machine {
-    fn apply_header(&mut self, header: &StateHeader) -> Result<()> {
-        self.shared.seen.lock().headers.push(*header);
+    fn covers_header(&self) -> bool {
+        self.shared.ability != Ability::Classifies
+    }
+
+    fn apply_header(&mut self, header: StateHeader) {
+        self.shared.seen.lock().headers.push(header);
         self.raise(header.hlc_ceiling);
-        Ok(())
     }
 }
 
