@@ -325,8 +325,7 @@ async fn a_conf_change_between_snapshot_and_floor_is_there_after_a_skip_and_not_
     let token = node.handle.publish_snapshot(DEADLINE).await.unwrap();
     assert!(token.id.index > last, "labelled with what it holds");
     let promote = change(before.conf_epoch, ConfChangeOp::Promote(ReplicaId(4)));
-    node.handle.change_conf(promote, DEADLINE).await.unwrap();
-    let epoch = node.handle.status().descriptor.conf_epoch;
+    let epoch = node.handle.change_conf(promote, DEADLINE).await.unwrap().conf_epoch;
     node.handle.change_conf(change(epoch, ConfChangeOp::Remove(ReplicaId(4))), DEADLINE).await.unwrap();
 }
 
