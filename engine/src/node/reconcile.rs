@@ -218,7 +218,12 @@ async fn ensure_created(
             Ok(false)
         }
         None => {
-            replicas::create(core, &record.birth, origin).await?;
+            // A group that began anew has another uid than it was born with.
+            let descriptor = match origin {
+                ReplicaOrigin::Birth(_) => &record.birth,
+                ReplicaOrigin::Joining(_) => &record.descriptor,
+            };
+            replicas::create(core, descriptor, origin).await?;
             // Whichever replica was lost here: this one is in its place.
             core.lost.lock().remove(&group);
             Ok(true)
@@ -289,11 +294,7 @@ async fn remove_if_unwanted(
     (group, running): (GroupId, ReplicaId),
     wanted: Option<ReplicaOrigin>,
 ) -> Result<()> {
-    let here = if running == NOT_OPENED {
-        core.data()?.replica(group)?.map(|found| found.replica)
-    } else {
-        Some(running)
-    };
+    let here = if running == NOT_OPENED { core.data()?.occupant(group)? } else { Some(running) };
     let is_wanted = here == wanted.map(|wanted| wanted.replica().replica);
     match here {
         Some(here) if !is_wanted && here < catalog.next_replica => replicas::destroy(core, group).await,
@@ -321,6 +322,10 @@ fn publish(catalog: &Catalog, own: &GroupDescriptor) -> Option<(quorate_shard::c
         return None;
     }
     let mut record = record?.clone();
+    if record.descriptor.uid != own.uid {
+        // The group began anew: what was made to join before is of no use to it.
+        record.joining.clear();
+    }
     record.descriptor = own.clone();
     record.joining.retain(|joining| own.replica(joining.replica).is_none());
     let mut edit = catalog.edit();

@@ -9,8 +9,12 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, peers_file, small_file};
-use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
+use crate::identity::occupant::occupant;
+use crate::identity::{
+    FileOwner, NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file,
+    small_file,
+};
+use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
 #[derive(Clone, Debug)]
@@ -29,7 +33,8 @@ struct Inner {
 
 impl DataDir {
     /// Locks the directory at `path` and checks that it is this node's, or makes it so if it is new. Durable on
-    /// return. Removals of replicas that a crash interrupted are completed.
+    /// return. Removals and offline repairs
+    /// of replicas that a crash interrupted are completed.
     ///
     /// # Errors
     /// [`Error::Locked`] while another process or handle has it; [`Error::Foreign`] if it is of another cluster
@@ -58,6 +63,7 @@ impl DataDir {
         };
         let (root, rng) = (path.to_path_buf(), rng.stream(node.get()));
         let dir = Self { inner: Arc::new(Inner { disk, root, identity, rng, _lock: lock }) };
+        complete_switches(&*dir.inner.disk, &dir.inner.root)?;
         dir.complete_burials()?;
         Ok(dir)
     }
@@ -109,6 +115,16 @@ impl DataDir {
         }
     }
 
+    /// Whose the directory of `group` is, tombstones included: as [`DataDir::replica`], but a replica file that is
+    /// damaged is no end, for the log's files name their replica too. For removing it, not for running it.
+    ///
+    /// # Errors
+    /// As [`DataDir::replica`], if nothing says it.
+    pub fn occupant(&self, group: GroupId) -> Result<Option<ReplicaId>> {
+        let found = occupant(&*self.inner.disk, &self.group(group))?;
+        Ok(found.map(|owner| owner.replica))
+    }
+
     /// Creates the directory that a replica of `group` is to be made in; durable on return. A leftover that
     /// nobody completed is emptied first, and so is one that a tombstone stands in (the tombstone stays).
     ///
@@ -154,13 +170,15 @@ impl DataDir {
     /// must have been stopped, and its group must have let it go.
     ///
     /// # Errors
-    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; whatever reading the replica file says.
+    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; those of [`DataDir::occupant`].
     pub fn set_aside(&self, group: GroupId) -> Result<PathBuf> {
         let (paths, disk) = (self.group(group), &*self.inner.disk);
-        let Some(found) = self.replica(group)? else {
+        let Some(found) = occupant(disk, &paths)? else {
             return Err(Error::Missing { path: paths.replica_file() });
         };
-        let aside = self.groups_dir().join(format!("{group}.quarantined-{}", found.incarnation));
+        let FileOwner { group: uid, replica, incarnation } = found;
+        let found = ReplicaIdentity { group, uid, replica, incarnation, tombstone: false };
+        let aside = evidence_path(&self.inner.root, &found);
         disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
         small_file::sync_dir(disk, &self.groups_dir())?;
         Ok(aside)

@@ -10,6 +10,7 @@ mod kept;
 mod kv;
 mod machine;
 mod node;
+mod offline_repair;
 mod quarantine;
 mod repair;
 mod scrub;

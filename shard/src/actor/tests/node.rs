@@ -233,6 +233,7 @@ impl TestNode {
             incarnation: incarnation(id),
             dir: PathBuf::from(DIR),
             birth,
+            log: LogConfig::default(),
         };
         create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
         create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
