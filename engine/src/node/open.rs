@@ -16,6 +16,7 @@ use quorate_shard::hlc::ClockWatch;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
+use quorate_storage::payload::InClear;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
 use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
@@ -144,6 +145,7 @@ fn group_deps(
         scrub: ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(clock)),
         space: Arc::clone(space),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
+        unsealer: Arc::new(InClear),
     }
 }
 

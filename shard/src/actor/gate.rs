@@ -1,16 +1,17 @@
 //! Carries out what the cold-start gate decides, before the raft node exists: restores the state machine if it must be,
-//! verifies the newest snapshot if that is asked for.
+//! verifies the newest snapshot if that is asked for, and gives memory back what a skip leaves behind.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_storage::cold_start::{
-    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, RefusalReason, StoreCondition,
-    VerifyMode, apply_header, decide, needs_header,
+    AppliedMark, ColdStartReport, Decision, Inputs, Opening, Outcome, Reading, RefusalReason, StoreCondition,
+    VerifyMode, VolatileWalk, WalkEnd, Walked, apply_header, decide, needs_header,
 };
 use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
-use quorate_storage::log::LogState;
+use quorate_storage::log::{LogReader, LogState};
+use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
@@ -30,6 +31,8 @@ pub(crate) struct Gate<'a> {
     /// Usable ones, oldest first.
     pub(crate) tokens: &'a [SnapshotToken],
     pub(crate) log: &'a LogState,
+    pub(crate) log_reader: Arc<dyn LogReader>,
+    pub(crate) unsealer: &'a dyn Unsealer,
     pub(crate) held: &'a Held,
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
@@ -66,6 +69,21 @@ struct Done {
     bytes_read: u64,
     /// Found damaged, and not needed. The newest first.
     damaged: Vec<SnapshotToken>,
+    walked: Walked,
+}
+
+/// Why a decision was not carried out.
+enum Stuck {
+    /// The snapshot it needs cannot be used.
+    Snapshot(Error),
+    /// After a skip: the log cannot tell what its entries behind the snapshot did to memory.
+    Walk(WalkEnd),
+}
+
+impl From<Error> for Stuck {
+    fn from(error: Error) -> Self {
+        Self::Snapshot(error)
+    }
 }
 
 impl Held {
@@ -112,8 +130,9 @@ impl Gate<'_> {
         let mut tokens = self.tokens;
         let mut damaged = Vec::new();
         let mut first_failure: Option<Error> = None;
+        let mut has_volatile_gap = false;
         loop {
-            let decision = decide(&self.inputs(tokens.last().copied()));
+            let decision = self.decide(tokens.last().copied(), has_volatile_gap);
             if let Outcome::Refused(reason) = decision.outcome {
                 if reason == RefusalReason::Gap && !self.has_nobody_else() {
                     return Ok(self.wait((tokens, damaged), first_failure.as_ref()));
@@ -129,6 +148,8 @@ impl Gate<'_> {
                     let mut report = self.report(decision, tokens);
                     report.restore = self.clock.monotonic().saturating_sub(began);
                     report.bytes_read = done.bytes_read;
+                    report.volatile_replayed = done.walked.replayed;
+                    report.duplicates_dropped = done.walked.dropped;
                     let mut intact = tokens.to_vec();
                     intact.truncate(tokens.len() - done.damaged.len());
                     damaged.extend(done.damaged);
@@ -140,7 +161,15 @@ impl Gate<'_> {
                         report: Some(report),
                     });
                 }
-                Err(error) => {
+                Err(Stuck::Walk(WalkEnd::Gap(index))) => {
+                    tracing::warn!(group = %self.group, %index, "the log cannot tell what is volatile: restoring");
+                    has_volatile_gap = true;
+                }
+                Err(Stuck::Walk(WalkEnd::Halt(index, cause))) => {
+                    tracing::error!(group = %self.group, %index, error = %cause, "a volatile entry cannot be applied");
+                    return Err(StartError::Open { group: self.group, cause });
+                }
+                Err(Stuck::Snapshot(error)) => {
                     tracing::error!(group = %self.group, %error, "a snapshot that is needed cannot be used");
                     let is_corrupt = error.is_corruption();
                     let failure = first_failure.get_or_insert(error).clone();
@@ -195,6 +224,16 @@ impl Gate<'_> {
             .max_by_key(|known| known.applied.index)
     }
 
+    /// A skip whose volatile entries the log has lost becomes a restore, from whichever snapshot.
+    fn decide(&self, snapshot: Option<SnapshotToken>, has_volatile_gap: bool) -> Decision {
+        let inputs = self.inputs(snapshot);
+        let decision = decide(&inputs);
+        if has_volatile_gap && decision.outcome == Outcome::Skipped {
+            return Decision::after_volatile_gap(&inputs);
+        }
+        decision
+    }
+
     fn inputs(&self, snapshot: Option<SnapshotToken>) -> Inputs<'_> {
         Inputs {
             snapshot,
@@ -212,10 +251,48 @@ impl Gate<'_> {
         decision: &Decision,
         tokens: &[SnapshotToken],
         machine: &mut dyn StateMachine,
-    ) -> Result<Done> {
+    ) -> Result<Done, Stuck> {
         if let Some(token) = decision.restore_from {
-            return self.restore(token, machine);
+            return Ok(self.restore(token, machine)?);
         }
+        let mut done = self.keep(decision, tokens, machine)?;
+        if decision.outcome == Outcome::Skipped {
+            let after = tokens.last().map_or(Index(0), |token| token.id.index);
+            done.walked = self.walk(after, &done.record, machine).map_err(Stuck::Walk)?;
+            done.bytes_read += done.walked.bytes_read;
+            done.record.hlc_ceiling = done.record.hlc_ceiling.max(done.walked.hlc_ceiling);
+        }
+        Ok(done)
+    }
+
+    /// Does again to memory what the entries behind the snapshot, up to the record, did to it.
+    fn walk(
+        &self,
+        after: Index,
+        record: &AppliedRecord,
+        machine: &mut dyn StateMachine,
+    ) -> Result<Walked, WalkEnd> {
+        let classifier = machine.as_volatile_entry_classifier();
+        let Some(classifier) = classifier.filter(|classifier| !classifier.covers_volatile()) else {
+            return Ok(Walked::default());
+        };
+        let walk = VolatileWalk {
+            log: self.log_reader.as_ref(),
+            first: self.log.skeleton.first(),
+            after,
+            through: record.applied.index,
+            opening: Opening { cutover: record.cutover, unsealer: self.unsealer },
+        };
+        walk.run(classifier)
+    }
+
+    /// Leaves the state as it is.
+    fn keep(
+        &self,
+        decision: &Decision,
+        tokens: &[SnapshotToken],
+        machine: &mut dyn StateMachine,
+    ) -> Result<Done> {
         let mut record = match &self.held.record {
             Some(record) if record.applied == decision.floor => record.clone(),
             _ => self.nothing(),
@@ -223,13 +300,13 @@ impl Gate<'_> {
         match tokens.last() {
             Some(newest) if needs_header(machine) => {
                 apply_header(self.snapshots, *newest, machine, &mut record)?;
-                Ok(Done { record, bytes_read: newest.bytes, damaged: Vec::new() })
+                Ok(Done { record, bytes_read: newest.bytes, damaged: Vec::new(), walked: Walked::default() })
             }
             Some(_) if self.config.verify == VerifyMode::Eager => {
                 let (damaged, bytes_read) = self.verify_newest(tokens);
-                Ok(Done { record, bytes_read, damaged })
+                Ok(Done { record, bytes_read, damaged, walked: Walked::default() })
             }
-            _ => Ok(Done { record, bytes_read: 0, damaged: Vec::new() }),
+            _ => Ok(Done { record, bytes_read: 0, damaged: Vec::new(), walked: Walked::default() }),
         }
     }
 
@@ -238,7 +315,7 @@ impl Gate<'_> {
         let label = reader.label().record.clone();
         let record = AppliedRecord { incarnation: self.owner.incarnation, ..label };
         machine.restore(&mut reader, &record)?;
-        Ok(Done { record, bytes_read: token.bytes, damaged: Vec::new() })
+        Ok(Done { record, bytes_read: token.bytes, damaged: Vec::new(), walked: Walked::default() })
     }
 
     /// Reads the newest snapshot, and if it is damaged the one before, until one is intact. This start needs none of

@@ -257,6 +257,7 @@ fn applier_parts(
         events,
         open_snapshot: Arc::new(move |token| Ok(Box::new(snapshots.reader(*token)?))),
         listener: spec.listener.clone(),
+        unsealer: Arc::clone(&deps.unsealer),
         bytes_max: spec.config.apply_bytes_max,
         entries_max: spec.config.apply_entries_max,
     }

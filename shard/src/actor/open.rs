@@ -106,6 +106,8 @@ impl Found {
             snapshots: &self.snapshots,
             tokens: &self.tokens,
             log: self.log.recovered(),
+            log_reader: self.log.reader(),
+            unsealer: self.deps.unsealer.as_ref(),
             held: &self.held,
             config: &self.spec.config.cold_start,
             disk: self.deps.disk.as_ref(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::disk::Disk;
 use quorate_storage::log::LogConfig;
+use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
@@ -44,6 +45,8 @@ pub struct GroupDeps {
     pub snapshots: Arc<SnapshotBudget>,
     /// Whether the node's wall clock is fit to lead.
     pub clock_watch: Arc<ClockWatch>,
+    /// Opens payloads above the cutover.
+    pub unsealer: Arc<dyn Unsealer>,
     /// What they may read to find out what has rotten.
     pub scrub: Arc<ScrubBudget>,
 }

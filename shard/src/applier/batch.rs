@@ -1,9 +1,10 @@
 //! One apply batch: committed entries, decoded and judged, before the state machine sees them. Pure: every replica
 //! comes to the same result.
 
-use quorate_storage::payload::{Lease, Payload, Tag};
+use quorate_storage::cold_start::Opening;
+use quorate_storage::payload::{Lease, Payload, Tag, Unsealer};
 use quorate_storage::state::{AppliedRecord, Command};
-use quorate_storage::{EntryId, EntryKind, GroupDescriptor};
+use quorate_storage::{Entry, EntryId, EntryKind, GroupDescriptor};
 use tokio::sync::oneshot;
 
 use crate::actor::mailbox::ProposalReply;
@@ -19,8 +20,8 @@ pub(crate) struct Batch {
     pub(crate) answers: Vec<Answer>,
     /// Entries of every kind in it.
     pub(crate) entries: u64,
-    /// Entries at or below the applied index, dropped.
-    pub(crate) duplicates: u64,
+    /// Entries at or below the applied index, in front of the others.
+    pub(crate) duplicates: Vec<Entry>,
 }
 
 /// What a caller gets once the batch is applied.
@@ -74,17 +75,21 @@ impl Batch {
     ///
     /// # Panics
     /// If the entries leave a gap: the core promises contiguous ones.
-    pub(crate) fn build(entries: Vec<ApplyEntry>, record: &mut AppliedRecord) -> Result<Self, Box<Halted>> {
+    pub(crate) fn build(
+        entries: Vec<ApplyEntry>,
+        record: &mut AppliedRecord,
+        unsealer: &dyn Unsealer,
+    ) -> Result<Self, Box<Halted>> {
         let mut batch = Self::default();
         let mut entries = entries.into_iter();
         while let Some(mut next) = entries.next() {
             let (id, reply) = (next.entry.id(), next.reply.take());
             if id.index <= record.applied.index {
-                batch.duplicates += 1;
+                batch.duplicates.push(next.entry);
                 continue;
             }
             assert_eq!(id.index, record.applied.index.next(), "committed entries are contiguous");
-            if let Err(cause) = batch.add(next, reply, record) {
+            if let Err(cause) = batch.add(next, reply, record, unsealer) {
                 let mut replies: Vec<_> = batch.answers.into_iter().map(Answer::into_reply).collect();
                 replies.extend(entries.filter_map(|entry| entry.reply));
                 return Err(Box::new(Halted { failure: Failure::Entry { index: id.index, cause }, replies }));
@@ -100,6 +105,7 @@ impl Batch {
         next: ApplyEntry,
         reply: Option<EntryReply>,
         record: &mut AppliedRecord,
+        unsealer: &dyn Unsealer,
     ) -> quorate_storage::Result<()> {
         let id = next.entry.id();
         match next.entry.kind {
@@ -107,18 +113,15 @@ impl Batch {
                 let conf = next.conf.ok_or(quorate_storage::Error::Malformed { what: "conf change" })?;
                 self.add_conf(*conf, reply, record);
             }
-            // Raft's own empty entry: of a new leader, or in place of a conf change it would not take.
-            EntryKind::Normal if next.entry.payload.is_empty() => self.add_empty(id, reply, record),
-            EntryKind::Normal => {
-                let payload = Payload::decode(&next.entry.payload)?;
-                match payload.tag {
-                    Tag::Lease => {
-                        record.hlc_ceiling = record.hlc_ceiling.max(Lease::decode(&payload.body)?.ceiling);
-                        self.answer_empty(id, reply);
-                    }
-                    Tag::Command => self.add_command(id, payload, reply, record),
+            EntryKind::Normal => match (Opening { cutover: record.cutover, unsealer }).open(&next.entry)? {
+                // Raft's own empty entry: of a new leader, or in place of a conf change it would not take.
+                None => self.add_empty(id, reply, record),
+                Some(payload) if payload.tag == Tag::Lease => {
+                    record.hlc_ceiling = record.hlc_ceiling.max(Lease::decode(&payload.body)?.ceiling);
+                    self.answer_empty(id, reply);
                 }
-            }
+                Some(payload) => self.add_command(id, payload, reply, record),
+            },
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! nothing is known of it any more.
 
 mod batch;
+mod duplicates;
 mod queue;
 mod restore;
 
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quorate_storage::cold_start::Opening;
+use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine, StateView};
 use quorate_storage::{Entry, EntryId, GroupDescriptor, Index};
@@ -28,6 +31,7 @@ use crate::actor::mailbox::{Applied, Event, ProposalReply};
 use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::shared::{Shared, add};
 use crate::applier::batch::Batch;
+use crate::applier::duplicates::take_duplicates;
 use crate::applier::queue::{Queue, Taken};
 use crate::core::AppliedConf;
 use crate::error::{Error, Result};
@@ -44,6 +48,7 @@ pub(crate) struct ApplierParts {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) open_snapshot: OpenSnapshot,
     pub(crate) listener: Option<Arc<dyn AppliedListener>>,
+    pub(crate) unsealer: Arc<dyn Unsealer>,
     pub(crate) bytes_max: u64,
     pub(crate) entries_max: usize,
 }
@@ -307,20 +312,20 @@ impl Inner {
         waiting: &mut Vec<EntryReply>,
     ) -> Result<(), Failure> {
         let stats = &self.parts.shared.stats.apply;
-        let batch = match Batch::build(entries, &mut state.record) {
+        let batch = match Batch::build(entries, &mut state.record, self.parts.unsealer.as_ref()) {
             Ok(batch) => batch,
             Err(halted) => {
                 waiting.extend(halted.replies);
                 return Err(halted.failure);
             }
         };
-        stats.duplicates_dropped.add(batch.duplicates);
-        if batch.entries == 0 {
+        let through = state.record.applied.index;
+        let Batch { commands, answers, entries, duplicates } = batch;
+        let mut answers = PendingAnswers { answers, waiting };
+        self.take_duplicates(state, &duplicates)?;
+        if entries == 0 {
             return Ok(());
         }
-        let through = state.record.applied.index;
-        let Batch { commands, answers, entries, .. } = batch;
-        let mut answers = PendingAnswers { answers, waiting };
         let outputs = state
             .machine
             .apply(&commands, &state.record)
@@ -333,6 +338,15 @@ impl Inner {
         answers.send(&outputs);
         self.report(through);
         self.tell_digests(state);
+        Ok(())
+    }
+
+    fn take_duplicates(&self, state: &mut State, duplicates: &[Entry]) -> Result<(), Failure> {
+        let opening = Opening { cutover: state.record.cutover, unsealer: self.parts.unsealer.as_ref() };
+        let taken = take_duplicates(state.machine.as_mut(), duplicates, &opening)
+            .map_err(|(index, cause)| Failure::Entry { index, cause })?;
+        self.parts.shared.stats.apply.duplicates_dropped.add(taken.dropped);
+        self.parts.shared.stats.apply.volatile_replayed.add(taken.replayed);
         Ok(())
     }
 

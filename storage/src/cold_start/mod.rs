@@ -10,11 +10,13 @@ mod outcome;
 mod report;
 #[cfg(test)]
 mod tests;
+mod volatile;
 
 pub use header::{apply_header, needs_header};
 pub use mode::{Policy, VerifyMode};
 pub use outcome::{FallbackReason, Outcome, RefusalReason};
 pub use report::{ColdStartObserver, ColdStartReport};
+pub use volatile::{Duplicate, Opening, VolatileWalk, WalkEnd, Walked};
 
 use crate::entry::EntryId;
 use crate::error::Result;

@@ -21,6 +21,7 @@ use crate::entry::{ConfState, EntryId};
 use crate::error::Result;
 use crate::ids::{Incarnation, Index, Timestamp};
 use crate::kv::KvRead;
+use crate::payload::Payload;
 use crate::snapshot::{SnapshotPayload, SnapshotSink, SnapshotSource, StateHeader};
 
 pub use digest::RecordHasher;
@@ -129,6 +130,11 @@ pub trait StateMachine: fmt::Debug + Send {
     fn as_snapshot_header_applier(&mut self) -> Option<&mut dyn SnapshotHeaderApplier> {
         None
     }
+
+    /// Tells entries that act on memory only. Without it all duplicates are dropped.
+    fn as_volatile_entry_classifier(&mut self) -> Option<&mut dyn VolatileEntryClassifier> {
+        None
+    }
 }
 
 /// Reads the applied record.
@@ -168,6 +174,26 @@ pub trait SnapshotHeaderApplier {
 
     /// Takes the verified header, as a pure assignment. Not called for a file without one.
     fn apply_header(&mut self, header: StateHeader);
+}
+
+/// Tells entries that act on memory only, and does them again.
+///
+/// A start that skips the restore has the state on disk, but not what entries between the newest snapshot and the
+/// floor did to memory. They are walked once, in order, and what is volatile is applied again. A state machine
+/// whose applied record carries everything, as the key-value one's does, needs no classifier.
+pub trait VolatileEntryClassifier {
+    /// Whether the applied record already carries that memory: then nothing is walked, and every duplicate is dropped.
+    fn covers_volatile(&self) -> bool;
+
+    /// Whether this payload, in clear, acts on memory only. Pure.
+    fn is_volatile(&self, payload: &Payload) -> bool;
+
+    /// Does to memory what applying it did. It may have been done before: twice must be as once. It stands for no
+    /// index: the applied record must not move.
+    ///
+    /// # Errors
+    /// Halts the group.
+    fn apply_volatile(&mut self, payload: &Payload) -> Result<()>;
 }
 
 /// Reads applied state; shared between threads.

@@ -19,8 +19,8 @@ pub(super) struct MapStore(Arc<RwLock<Map>>);
 
 #[derive(Debug)]
 pub(super) struct MapMachine {
-    store: MapStore,
-    record: Option<AppliedRecord>,
+    pub(super) store: MapStore,
+    pub(super) record: Option<AppliedRecord>,
 }
 
 #[derive(Debug)]

@@ -18,4 +18,5 @@ mod single;
 mod snapshots;
 mod starts;
 mod threads;
+mod volatile;
 mod waiting;

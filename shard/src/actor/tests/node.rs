@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use quorate_storage::disk::{CrashMode, Disk, SimDisk};
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
+use quorate_storage::payload::InClear;
 use quorate_storage::snapshot::file_name;
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId,
@@ -406,6 +407,7 @@ fn deps(
         machines,
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
+        unsealer: Arc::new(InClear),
         scrub: ScrubBudget::new(64 << 20, Arc::clone(&clock)),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quorate_storage::disk::{Disk, RealDisk};
 use quorate_storage::kv::{KvCommand, KvStateMachine, Op, ScanRange, StoreConfig, StoreKind, StoreShared};
 use quorate_storage::log::LogConfig;
+use quorate_storage::payload::InClear;
 use quorate_storage::state::StateMachine;
 use quorate_storage::{ConfState, NodeId, RangeEpoch, ReplicaId, Result};
 use quorate_telemetry::stats::ColdStartOutcome;
@@ -119,6 +120,7 @@ async fn open(dir: &Path) -> GroupHandle {
         machines: Arc::new(machines),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
+        unsealer: Arc::new(InClear),
         scrub: ScrubBudget::new(64 << 20, clock),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
