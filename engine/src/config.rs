@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use quorate_shard::hlc::{HlcConfig, Renew};
+use quorate_shard::hlc::{WINDOW_MAX, WINDOW_MIN};
 use quorate_storage::kv::StoreKind;
 use quorate_storage::{ClusterId, KeyRange, NodeId};
 
@@ -177,6 +179,8 @@ pub struct Config {
     pub snapshots: SnapshotConfig,
     /// Room on the disk.
     pub disk: DiskConfig,
+    /// The groups' clocks.
+    pub hlc: HlcConfig,
     /// Threads that write logs. Default 4.
     pub log_writers: usize,
     /// Threads that apply. Default 2.
@@ -207,6 +211,7 @@ impl Config {
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
             snapshots: SnapshotConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
+            hlc: HlcConfig::default(),
             log_writers: 4,
             appliers: 2,
             memtable_bytes: 64 << 20,
@@ -237,6 +242,9 @@ impl Config {
         }
         if self.bootstrap.ranges.is_empty() || self.bootstrap.replication == 0 {
             return refuse("bootstrap", "a cluster starts with at least one group of one replica");
+        }
+        if !(WINDOW_MIN..=WINDOW_MAX).contains(&self.hlc.window) {
+            return refuse("hlc.window", "must be 1 s to 60 s");
         }
         self.snapshots.check()?;
         self.disk.check()?;
@@ -318,6 +326,18 @@ mod tests {
         config.check().unwrap();
         config.raft.election_ticks = 2;
         assert!(config.check().unwrap_err().to_string().contains("raft.election_ticks"));
+    }
+
+    #[test]
+    fn the_window_of_leases_is_bounded() {
+        let check = |millis| {
+            let hlc = HlcConfig { window: Duration::from_millis(millis), ..HlcConfig::default() };
+            Config { hlc, ..Config::new("x") }.check().map_err(|error| error.to_string())
+        };
+        check(1_000).unwrap();
+        check(60_000).unwrap();
+        assert!(check(999).unwrap_err().contains("hlc.window"));
+        assert!(check(60_001).unwrap_err().contains("hlc.window"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use quorate_storage::NodeId;
 
+use crate::repair::NotRepairable;
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -57,6 +59,15 @@ pub enum Error {
     /// The new group's range touches one that exists. Nothing was created.
     #[error("the key range is already served by group {0}")]
     RangeTaken(quorate_storage::GroupId),
+
+    /// There is nothing to repair, or not in this way. Nothing was changed.
+    #[error("group {group} cannot be repaired from here: {reason}")]
+    NotRepairable {
+        /// The group.
+        group: quorate_storage::GroupId,
+        /// Why.
+        reason: NotRepairable,
+    },
 
     /// The node is being stopped.
     #[error("the node is stopped")]

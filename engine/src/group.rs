@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_shard::actor::{GroupStatus, ReadLevel};
+use quorate_shard::actor::{GroupStatus, Quarantine, ReadLevel};
 use quorate_shard::router::{Limits, Target};
 use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
 use quorate_storage::kv::KeysPage;
-use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId};
+use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId, Timestamp};
 use quorate_telemetry::stats::GroupReport;
 
 use crate::error::{Error, Result};
@@ -50,6 +51,25 @@ impl Group {
     /// Whether this node runs a replica of it.
     pub fn has_replica(&self) -> bool {
         self.core.registry.get(self.id).is_some()
+    }
+
+    /// Why the replica on this node is out of service, if it is quarantined.
+    pub fn local_quarantine(&self) -> Option<Quarantine> {
+        self.core.registry.get(self.id).and_then(|handle| handle.quarantine())
+    }
+
+    /// Publishes a snapshot of the replica on this node now. On `Ok` it is durable and recorded in the log; if nothing
+    /// was applied since the newest one, that one is the answer. Ends within `timeout`; the publishing goes on all the
+    /// same, and a later call is answered by it or by the next.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::NoSuchGroup`] without a replica here; [`quorate_shard::Error::DeadlineExceeded`];
+    /// [`quorate_shard::Error::Read`] if it could not be written.
+    pub async fn publish_snapshot(&self, timeout: Duration) -> Result<SnapshotToken> {
+        self.core.check_running()?;
+        let missing = quorate_shard::Error::NoSuchGroup { group: self.id };
+        let handle = self.core.registry.get(self.id).ok_or(missing)?;
+        Ok(handle.publish_snapshot(timeout).await?)
     }
 
     /// What the replica on this node has counted, if there is one.
@@ -104,6 +124,36 @@ impl Group {
             Scan { start: range.start, end: range.end, reverse: false, limit, bytes_max: READ_BYTES_MAX };
         match self.call(Call::Keys { level, scan }).await? {
             Reply::Keys(page) => Ok(page),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A timestamp of the group's hybrid logical clock: unique in the group, larger than all that its leader or an earlier
+    /// one has given or merged, and close to real time. Does not read or write the state; the first one after an idle time
+    /// waits for a lease to be replicated.
+    ///
+    /// Two callers may meet two leaders while leadership moves, and a leader that was deposed and has not heard of it gives
+    /// smaller ones than its successor. A caller that has seen a larger one passes it to [`Group::observe`] first.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::ClockSkew`], [`quorate_shard::Error::NoCeiling`] and
+    /// [`quorate_shard::Error::CeilingExpired`], when the deadline has passed. It never has an effect.
+    pub async fn timestamp(&self) -> Result<Timestamp> {
+        match self.call(Call::Timestamp).await? {
+            Reply::Timestamp(timestamp) => Ok(timestamp),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Merges a timestamp of another clock (another group's, a client's): every timestamp that this group's leader and its
+    /// successors give from now on is larger than `remote`.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::TimestampAhead`] if it is more than half a second ahead of the leader's clock; those of
+    /// [`Group::timestamp`].
+    pub async fn observe(&self, remote: Timestamp) -> Result<()> {
+        match self.call(Call::Observe(remote)).await? {
+            Reply::Done => Ok(()),
             _ => Err(unexpected()),
         }
     }

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! # Limits
-//! Keys up to 32 KiB, values up to 8 MiB, 4,096 operations a batch. Linux only. Clocks need not agree.
+//! Keys up to 32 KiB, values up to 8 MiB, 4,096 operations a batch. Linux only. Nothing but
+//! timestamps depends on clocks: nodes whose clocks are more than half a second off the others' give none.
 //!
 //! # What it is not
 //! Not a database: it has no query language, no transactions across groups (yet) and no access control of
@@ -29,16 +30,17 @@ mod group;
 mod kv;
 mod membership;
 mod node;
+mod repair;
 mod seams;
 
 pub use quorate_shard::actor::{
-    GroupStatus, GroupWorkers, Lifecycle, ReadLevel, StateContext, StateMachineFactory,
+    GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, StateContext, StateMachineFactory,
 };
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};
 pub use quorate_storage as storage;
 pub use quorate_storage::kv::{KeysPage, KvOutcome, Op, OpFailure, OpResult, StoreKind, When};
-pub use quorate_storage::{EntryId, GroupId, KeyRange, NodeId, ReplicaId, disk};
+pub use quorate_storage::{ClusterId, EntryId, GroupId, KeyRange, NodeId, ReplicaId, Timestamp, disk};
 pub use quorate_transport::Error as TransportError;
 
 pub use builder::{Builder, open_with_seams};
@@ -46,5 +48,6 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
-pub use node::{GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
+pub use node::{DiskRoom, GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
+pub use repair::{Condition, NotRepairable, RepairPlan, RepairStep};
 pub use seams::Seams;

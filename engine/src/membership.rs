@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quorate_shard::actor::{Lifecycle, ReadLevel};
+use quorate_shard::actor::ReadLevel;
 use quorate_shard::catalog::GroupRecord;
 use quorate_shard::router::Target;
 use quorate_shard::rpc::Call;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::node::Core;
 
 /// Pause between two attempts to promote a learner that still lags.
-const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Adds a replica of `group` on `node`, without a vote. Returns when it has its place in the group and the
 /// catalog says so; it may still be catching up.
@@ -24,31 +24,7 @@ pub(crate) async fn add_learner(
     timeout: Duration,
 ) -> Result<ReplicaId> {
     let deadline = core.deadline(timeout);
-    let incarnation = Incarnation(core.seams.rng.next_id());
-    let joining = core
-        .catalog
-        .update(timeout, |catalog| {
-            if !catalog.nodes.contains_key(&node) {
-                return Err(Error::NoSuchNode(node));
-            }
-            let mut record = live(catalog.groups.get(&group), group)?.clone();
-            match record.replica_on(node) {
-                // A former attempt got its id already.
-                Some(origin) if record.joining.contains(origin.replica()) => return Ok(None),
-                Some(_) => return Err(refused("the node has a replica of the group already")),
-                None => {}
-            }
-            let mut edit = catalog.edit();
-            let replica = ReplicaDescriptor { replica: edit.take_replica(), node, incarnation };
-            record.joining.push(replica);
-            edit.put_group(&record);
-            Ok(Some((edit, replica)))
-        })
-        .await?;
-    let replica = match joining {
-        Some(replica) => replica,
-        None => joining_on(core, group, node)?,
-    };
+    let replica = reserve(core, group, node, (None, timeout)).await?;
     // The directory must exist before the group counts on it.
     core.copy
         .wait_for(core.left(deadline)?, |catalog| {
@@ -89,7 +65,8 @@ pub(crate) async fn replace_replica(
 ) -> Result<ReplicaId> {
     let deadline = core.deadline(timeout);
     if node_of(core, group, old)? == Some(node) {
-        remove(core, group, old, timeout).await?;
+        reserve(core, group, node, (Some(old), timeout)).await?;
+        remove(core, group, old, core.left(deadline)?).await?;
         let new = add_learner(core, group, node, core.left(deadline)?).await?;
         promote(core, group, new, core.left(deadline)?).await?;
         return Ok(new);
@@ -101,31 +78,40 @@ pub(crate) async fn replace_replica(
     Ok(new)
 }
 
-/// Puts a new replica in the place of the one on this node, which is out of service.
-pub(crate) async fn repair(core: &Core, group: GroupId, timeout: Duration) -> Result<ReplicaId> {
-    let (node, deadline) = (core.config.node, core.deadline(timeout));
-    let catalog = core.copy.load();
-    let record = live(catalog.groups.get(&group), group)?;
-    let Some(own) = record.descriptor.replica_on(node).copied() else {
-        // A repair that was interrupted goes on, whichever of its steps was the last.
-        if record.joining.iter().all(|joining| joining.node != node) {
-            return Err(refused("the node has no replica of the group"));
-        }
-        let new = add_learner(core, group, node, timeout).await?;
-        promote(core, group, new, core.left(deadline)?).await?;
-        return Ok(new);
-    };
-    let is_broken = core.lost.lock().contains(&group)
-        || core.registry.get(group).is_some_and(|handle| {
-            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_))
-        });
-    if !is_broken {
-        return Err(refused("the replica here is in service"));
+/// Gives a replica of `group` on `node` its id, in the catalog. If `leaving` still is the group's replica there, the node
+/// makes the new one once it has left: so what follows may be interrupted at any point and goes on with the same id.
+pub(crate) async fn reserve(
+    core: &Core,
+    group: GroupId,
+    node: NodeId,
+    (leaving, timeout): (Option<ReplicaId>, Duration),
+) -> Result<ReplicaDescriptor> {
+    let incarnation = Incarnation(core.seams.rng.next_id());
+    let reserved = core
+        .catalog
+        .update(timeout, |catalog| {
+            if !catalog.nodes.contains_key(&node) {
+                return Err(Error::NoSuchNode(node));
+            }
+            let mut record = live(catalog.groups.get(&group), group)?.clone();
+            // A former attempt got its id already.
+            if record.joining.iter().any(|joining| joining.node == node) {
+                return Ok(None);
+            }
+            if record.descriptor.replica_on(node).is_some_and(|present| Some(present.replica) != leaving) {
+                return Err(refused("the node has a replica of the group already"));
+            }
+            let mut edit = catalog.edit();
+            let replica = ReplicaDescriptor { replica: edit.take_replica(), node, incarnation };
+            record.joining.push(replica);
+            edit.put_group(&record);
+            Ok(Some((edit, replica)))
+        })
+        .await?;
+    match reserved {
+        Some(replica) => Ok(replica),
+        None => joining_on(core, group, node),
     }
-    if record.descriptor.replicas.len() == 1 {
-        return Err(refused("the last voter cannot be removed"));
-    }
-    replace_replica(core, group, own.replica, node, timeout).await
 }
 
 /// Hands leadership of `group` to the replica `to`.
@@ -211,7 +197,7 @@ fn node_of(core: &Core, group: GroupId, replica: ReplicaId) -> Result<Option<Nod
     Ok(record.descriptor.replica(replica).map(|found| found.node))
 }
 
-fn live(record: Option<&GroupRecord>, group: GroupId) -> Result<&GroupRecord> {
+pub(crate) fn live(record: Option<&GroupRecord>, group: GroupId) -> Result<&GroupRecord> {
     record.filter(|record| !record.dropped).ok_or(Error::Group(quorate_shard::Error::NoSuchGroup { group }))
 }
 

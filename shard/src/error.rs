@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_storage::{ConfEpoch, GroupDescriptor, GroupId, NodeId, ReplicaId};
+use quorate_storage::{ConfEpoch, GroupDescriptor, GroupId, NodeId, ReplicaId, Timestamp};
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -132,6 +132,41 @@ pub enum Error {
         entries: u64,
     },
 
+    /// No lease for timestamps of this leadership was applied within the deadline.
+    #[error("group {group} has no lease for timestamps yet")]
+    NoCeiling {
+        /// The group.
+        group: GroupId,
+    },
+
+    /// The lease for timestamps ended, and was not renewed within the deadline.
+    #[error("the lease of group {group} for timestamps reaches to {} ms and was not renewed", .ceiling.millis())]
+    CeilingExpired {
+        /// The group.
+        group: GroupId,
+        /// How far the lease reaches.
+        ceiling: Timestamp,
+    },
+
+    /// The clock of the leader's node differs too much from those of the other nodes: it proposes no lease for timestamps.
+    /// Another leader may.
+    #[error("the clock of group {group}'s leader is {offset_ms} ms ahead of the median of the nodes")]
+    ClockSkew {
+        /// The group.
+        group: GroupId,
+        /// How far it is ahead; behind: negative.
+        offset_ms: i64,
+    },
+
+    /// A remote timestamp is further ahead of the leader's clock than clocks may differ: it was not merged.
+    #[error("that timestamp is {ahead_ms} ms ahead of the clock of group {group}'s leader")]
+    TimestampAhead {
+        /// The group.
+        group: GroupId,
+        /// How far.
+        ahead_ms: u64,
+    },
+
     /// Nothing like it can ever be applied: the caller's input is wrong (too large, malformed).
     #[error(transparent)]
     Invalid(quorate_storage::Error),
@@ -154,12 +189,16 @@ impl Error {
             | Self::StaleRange { .. }
             | Self::ConfChangePending { .. }
             | Self::Lagging { .. }
+            | Self::NoCeiling { .. }
+            | Self::CeilingExpired { .. }
+            | Self::ClockSkew { .. }
             | Self::Read(_) => true,
             Self::Quarantined { maybe_committed, .. } => !maybe_committed,
             Self::DeadlineExceeded
             | Self::Indeterminate { .. }
             | Self::ConfEpochMismatch { .. }
             | Self::ConfChangeRefused(_)
+            | Self::TimestampAhead { .. }
             | Self::Invalid(_) => false,
         }
     }

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod core;
 pub mod disk_space;
 pub mod error;
+pub mod hlc;
 mod log_writer;
 pub mod registry;
 pub mod repair;

@@ -188,6 +188,22 @@ impl Error {
         }
     }
 
+    /// The file or directory it is about, and where in that file in bytes, if that is known.
+    pub fn location(&self) -> Option<(&Path, Option<u64>)> {
+        match self {
+            Self::Corrupt { file, offset, .. } => Some((file, Some(*offset))),
+            Self::LogLost { file, .. } | Self::NewerFormat { file, .. } | Self::Foreign { file, .. } => {
+                Some((file, None))
+            }
+            Self::Io { path, .. }
+            | Self::Locked { path }
+            | Self::NoRoom { path, .. }
+            | Self::Missing { path } => Some((path, None)),
+            Self::Closed { cause } => cause.location(),
+            _ => None,
+        }
+    }
+
     /// Whether bytes on disk were found damaged (as against refused, missing or newer).
     pub fn is_corruption(&self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! Identities and positions. One newtype each, so that two of them never swap places in a call.
 
 use std::fmt;
+use std::time::Duration;
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -119,6 +120,32 @@ impl Index {
     /// The position before this one; 0 stays 0.
     pub const fn prev(self) -> Self {
         Self(self.0.saturating_sub(1))
+    }
+}
+
+impl Timestamp {
+    /// The last millisecond there is, in the year 10889.
+    pub const MILLIS_MAX: u64 = (1 << 48) - 1;
+
+    /// The first timestamp of that millisecond; of the last one there is, if it is later.
+    pub const fn of_millis(millis: u64) -> Self {
+        let millis = if millis < Self::MILLIS_MAX { millis } else { Self::MILLIS_MAX };
+        Self(millis << 16)
+    }
+
+    /// The first timestamp of the millisecond that a clock shows, given since the Unix epoch.
+    pub fn of_wall(wall: Duration) -> Self {
+        Self::of_millis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Its physical part: milliseconds since the Unix epoch.
+    pub const fn millis(self) -> u64 {
+        self.0 >> 16
+    }
+
+    /// The one right behind it: the counter, full, carries into the millisecond. `None` behind the last one.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
     }
 }
 

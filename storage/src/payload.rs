@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::error::{Error, Result};
-use crate::ids::RangeEpoch;
+use crate::ids::{RangeEpoch, Timestamp};
 
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 28;
@@ -98,6 +98,29 @@ impl Payload {
     }
 }
 
+/// The body of a lease of the hybrid logical clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The leader that proposed it gives timestamps below this.
+    pub ceiling: Timestamp,
+}
+
+impl Lease {
+    /// Its bytes: the ceiling, little-endian.
+    pub fn encode(self) -> Bytes {
+        Bytes::copy_from_slice(&self.ceiling.get().to_le_bytes())
+    }
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] unless it has 8 bytes.
+    pub fn decode(body: &[u8]) -> Result<Self> {
+        let bytes = body.try_into().map_err(|_length| Error::Malformed { what: "lease" })?;
+        Ok(Self { ceiling: Timestamp(u64::from_le_bytes(bytes)) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +137,15 @@ mod tests {
     #[test]
     fn a_payload_reads_back_as_written() {
         assert_eq!(Payload::decode(&payload().encode()).unwrap(), payload());
+    }
+
+    #[test]
+    fn a_lease_reads_back_as_written_and_has_one_length() {
+        let lease = Lease { ceiling: Timestamp(0x0102_0304_0506_0708) };
+        assert_eq!(Lease::decode(&lease.encode()).unwrap(), lease);
+        for bytes in [0, 7, 9] {
+            assert!(Lease::decode(&vec![1; bytes]).unwrap_err().is_corruption());
+        }
     }
 
     #[test]

@@ -77,6 +77,9 @@ metrics! {
     COLLECTOR_PUBLISH_SECONDS: Gauge, Seconds, "quorate_collector_publish_seconds", "Seconds the latest publication of the metrics took.";
     PROPOSALS: Counter, Count, "quorate_proposals_total", "Proposals answered, by how they ended.";
     READS: Counter, Count, "quorate_reads_total", "Reads answered, by how they ended.";
+    TIMESTAMPS: Counter, Count, "quorate_timestamps_total", "Timestamps of hybrid logical clocks given, and remote ones merged.";
+    TIMESTAMPS_REFUSED: Counter, Count, "quorate_timestamps_refused_total", "Requests for timestamps that were not met here.";
+    LEASES: Counter, Count, "quorate_hlc_leases_total", "Leases of hybrid logical clocks proposed by leaders here.";
     LEADER_CHANGES: Counter, Count, "quorate_leader_changes_total", "Leader changes seen by replicas of this node.";
     APPENDED_ENTRIES: Counter, Count, "quorate_log_appended_entries_total", "Entries made durable in logs.";
     LOG_WRITTEN_BYTES: Counter, Bytes, "quorate_log_written_bytes_total", "Bytes written to log files, padding and headers included.";
@@ -105,6 +108,7 @@ metrics! {
     COLD_START_SECONDS: Histogram, Seconds, "quorate_cold_start_seconds", "Seconds the start of a group took, by what the cold-start gate came to.";
 
     // Watched: counted by others, read by the collector.
+    CLOCK_OFFSET_SECONDS: Gauge, Seconds, "quorate_clock_offset_seconds", "Seconds the wall clock is ahead of the median of the nodes; 0 while fewer than three are heard of.";
     DISK_SYNCS: Counter, Count, "quorate_disk_syncs_total", "Syncs of files and directories.";
     DISK_WRITTEN_BYTES: Counter, Bytes, "quorate_disk_written_bytes_total", "Bytes written to files.";
     DISK_FREE_BYTES: Gauge, Bytes, "quorate_disk_free_bytes", "Bytes free on the disk of the data directory.";

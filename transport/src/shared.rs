@@ -1,6 +1,7 @@
 //! What all tasks of one transport have in common.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_telemetry::{Clock, Rng};
 use tokio::sync::mpsc;
@@ -44,6 +45,13 @@ impl Shared {
 /// The wall clock in milliseconds since the Unix epoch.
 pub(crate) fn wall_ms(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.wall().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far the wall clock is ahead of the monotonic one, in milliseconds: it changes only where the wall clock jumps or
+/// drifts.
+pub(crate) fn wall_ahead_ms(clock: &dyn Clock) -> i64 {
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    millis(clock.wall()).saturating_sub(millis(clock.monotonic()))
 }
 
 /// Held by every task; when the last one is gone, who waits for them is told.

@@ -194,10 +194,11 @@ impl Transport {
             || self.inner.links.read().get(&node).is_some_and(|link| link.control.is_up())
     }
 
-    /// How far `node`'s wall clock was ahead of this node's at the last pong, in milliseconds, give or take
-    /// half a round trip; `None` before the first or while the control lane is down.
+    /// How far `node`'s wall clock is ahead of this node's now, in milliseconds, give or take half a round trip of the last
+    /// pong; a jump of this node's own clock since then counts at once. `None` before the first pong, or while the control
+    /// lane is down.
     pub fn clock_offset_ms(&self, node: NodeId) -> Option<i64> {
-        self.inner.links.read().get(&node)?.control.clock_offset_ms()
+        self.inner.links.read().get(&node)?.control.clock_offset_ms(&*self.inner.shared.clock)
     }
 
     /// Stops: listens no more, writes what is queued, waits for it up to the config's `stop_timeout`, then

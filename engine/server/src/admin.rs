@@ -7,9 +7,14 @@
 //! | `/healthz` | 200 while the process is worth keeping, else 503 |
 //! | `/readyz` | 200 while this node should be given requests, else 503; every check with `?verbose` |
 //! | `/metrics` | Prometheus text |
+//! | `/status` | JSON: the node in short, and which of its replicas are out of service |
 //! | `/groups`, `/groups/{id}` | JSON |
+//! | `/groups/{id}/snapshot` | `POST`: publishes a snapshot of the replica here |
+//! | `/groups/{id}/repair` | `GET`: what a repair of the replica here would do; `POST`: does it |
 //! | `/config` | the settings in force as TOML, secrets redacted; 404 where there is no configuration |
 //! | `/log-level` | `PUT` a level or directives such as `info,quorate_shard=debug`: what is logged from now on |
+
+mod commands;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -20,7 +25,7 @@ use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
@@ -95,7 +100,9 @@ impl AdminServer {
     /// The listener failed.
     pub async fn serve(self, stopping: CancellationToken, stop: CancellationToken) -> std::io::Result<()> {
         let Self { listener, backend, settings, .. } = self;
-        let pages = Pages { backend, settings, stopping, renders: Arc::new(Semaphore::new(RENDERS_MAX)) };
+        let [renders, commands] =
+            [RENDERS_MAX, commands::COMMANDS_MAX].map(|places| Arc::new(Semaphore::new(places)));
+        let pages = Pages { backend, settings, stopping, renders, commands };
         axum::serve(listener, router(pages)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
@@ -106,6 +113,7 @@ struct Pages {
     settings: Settings,
     stopping: CancellationToken,
     renders: Arc<Semaphore>,
+    commands: Arc<Semaphore>,
 }
 
 impl Pages {
@@ -136,6 +144,9 @@ fn router(pages: Pages) -> Router {
         .route("/metrics", get(metrics))
         .route("/groups", get(groups))
         .route("/groups/{id}", get(group))
+        .route("/groups/{id}/snapshot", post(commands::publish_snapshot))
+        .route("/groups/{id}/repair", get(commands::plan_repair).post(commands::repair))
+        .route("/status", get(commands::status))
         .route("/config", get(config))
         .route("/log-level", put(log_level))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::operator::Operator;
+
 /// A boxed future that may run on any worker thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -259,6 +261,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// One group in detail; `None` when this node has no replica of it. May block.
     fn group(&self, id: u64) -> Option<serde_json::Value>;
+
+    /// What operators can ask of it, if it can be operated.
+    fn operator(&self) -> Option<&dyn Operator> {
+        None
+    }
 }
 
 /// Why the engine did not carry out a read or a write of one key.

@@ -4,6 +4,7 @@ mod admission;
 mod cluster;
 mod errors;
 mod keys;
+mod operate;
 mod pages;
 mod slots;
 mod write;
@@ -20,6 +21,7 @@ use crate::backend::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, Topology, Write, Written,
 };
 
+use crate::operator::Operator;
 use admission::Admission;
 pub use cluster::EngineCluster;
 use slots::TopologyCache;
@@ -30,7 +32,7 @@ const LARGE_READS_MAX: usize = 2;
 /// One node of the engine.
 #[derive(Clone, Debug)]
 pub struct EngineBackend {
-    node: Node,
+    pub(super) node: Node,
     exporter: Arc<Exporter>,
     topology: Arc<TopologyCache>,
     /// Held while values are read one by one that were too much for one answer.
@@ -190,5 +192,9 @@ impl Backend for EngineBackend {
 
     fn group(&self, id: u64) -> Option<serde_json::Value> {
         pages::group(&self.node, id)
+    }
+
+    fn operator(&self) -> Option<&dyn Operator> {
+        Some(self)
     }
 }

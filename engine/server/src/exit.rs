@@ -20,6 +20,9 @@ pub const LOCKED: u8 = 4;
 /// Data on disk is damaged beyond what a start repairs.
 pub const CORRUPT: u8 = 5;
 
+/// Nothing was done: what would be done was printed, and `--yes` was not given.
+pub const UNCONFIRMED: u8 = 6;
+
 /// A cause from the engine, kept as it came.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 

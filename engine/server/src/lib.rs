@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backend;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod dev;
@@ -16,6 +17,7 @@ pub mod listen;
 mod logging;
 pub mod memory;
 pub mod node;
+pub mod operator;
 pub mod options;
 pub mod resp;
 mod serve;

@@ -3,6 +3,7 @@
 mod announce;
 mod bootstrap;
 mod catalog;
+mod clock;
 mod disk_space;
 mod handler;
 mod machines;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
-use quorate_shard::disk_space::DiskSpace;
+use quorate_shard::disk_space::{DiskSpace, Room};
 use quorate_shard::registry::Registry;
 use quorate_shard::router::Router;
 use quorate_storage::identity::DataDir;
@@ -42,6 +43,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
+use crate::repair::RepairPlan;
 use crate::seams::Seams;
 pub use readiness::{GroupReadiness, Readiness};
 pub use topology::{Placement, Topology, TopologyGroup, TopologyNode};
@@ -108,6 +110,17 @@ impl Core {
     }
 }
 
+/// The room on a node's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// What it means for writes.
+    pub room: Room,
+    /// Bytes that were free.
+    pub free_bytes: u64,
+    /// Bytes that must be free for [`Room::Ample`].
+    pub needed_bytes: u64,
+}
+
 /// A running node. Clones are handles to the same node; all operations may be called from any task.
 ///
 /// Keys are routed to the group that serves them, wherever it is led. Operations without a timeout of their
@@ -160,6 +173,13 @@ impl Node {
     /// The state of every replica on this node, by group.
     pub fn local_groups(&self) -> Vec<GroupStatus> {
         self.core.registry.all().values().map(GroupHandle::status).collect()
+    }
+
+    /// How far this node's wall clock is ahead of the median of the nodes' (behind: negative), in milliseconds; 0 while
+    /// fewer than three are heard of. A node that is off by more than half a second campaigns for no group and leases no
+    /// time.
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.core.deps.clock_watch.offset_ms()
     }
 
     /// The groups the catalog knows, group 0 included, dropped ones not.
@@ -285,15 +305,29 @@ impl Node {
 
     /// Puts a new replica of `group` in the place of this node's own, which is out of service: lost, or quarantined.
     /// Returns its id when it has caught up and votes. The old one's files, if there are any, are kept as
-    /// `groups/<group>.quarantined-<incarnation>` in the data directory, until somebody removes them. If it is
-    /// interrupted, call it again.
+    /// `groups/<group>.quarantined-<incarnation>` in the data directory, until somebody removes them. Ends within
+    /// `timeout`; whenever it is interrupted, call it again.
     ///
     /// # Errors
-    /// [`quorate_shard::Error::ConfChangeRefused`] if the replica here is in service, if there is none, or if it is its
-    /// group's only voter; those of [`Group::replace_replica`].
-    pub async fn repair(&self, group: GroupId) -> Result<quorate_storage::ReplicaId> {
+    /// [`Error::NotRepairable`] if the replica here is in service, if there is none, or if it is its group's only one;
+    /// those of [`Group::replace_replica`].
+    pub async fn repair(&self, group: GroupId, timeout: Duration) -> Result<quorate_storage::ReplicaId> {
         self.core.check_running()?;
-        crate::membership::repair(&self.core, group, self.core.config.deadline).await
+        crate::repair::repair(&self.core, group, timeout).await
+    }
+
+    /// What [`Node::repair`] would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotRepairable`]; [`quorate_shard::Error::NoSuchGroup`].
+    pub fn repair_plan(&self, group: GroupId) -> Result<RepairPlan> {
+        crate::repair::plan(&self.core, group)
+    }
+
+    /// The room on the disk of the data directory, as it was last measured.
+    pub fn disk_room(&self) -> DiskRoom {
+        let space = &self.core.space;
+        DiskRoom { room: space.room(), free_bytes: space.free_bytes(), needed_bytes: space.needed_bytes() }
     }
 
     /// Waits until every group with a replica here runs and knows its leader.

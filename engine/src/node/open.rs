@@ -11,6 +11,7 @@ use quorate_shard::actor::{
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
 use quorate_shard::disk_space::DiskSpace;
+use quorate_shard::hlc::ClockWatch;
 use quorate_shard::registry::Registry;
 use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
@@ -29,8 +30,8 @@ use super::outbound::NodeOutbound;
 use super::peers::CatalogPeers;
 use super::replicas::Opening;
 use super::{
-    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, disk_space, peers, publish, reconcile,
-    replicas, revive, topology,
+    CatalogCopy, CatalogWriter, Core, Node, announce, bootstrap, clock, disk_space, peers, publish,
+    reconcile, replicas, revive, topology,
 };
 use crate::config::{Config, NodeAddress, SnapshotConfig};
 use crate::error::{Error, Result};
@@ -84,10 +85,9 @@ pub(crate) async fn open(
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = collector(&config, &seams);
-    let snapshots = SnapshotBudget::new(snapshot_budget(&config), Arc::clone(&seams.clock));
-    let deps = |machines| group_deps((&config, &seams), &transport, &snapshots, &space, machines);
-    let (deps, catalog_deps) =
-        (deps(machines.unwrap_or_else(|| Arc::clone(&kv_machines))), deps(kv_machines));
+    let deps = group_deps((&config, &seams), &transport, &space, Arc::clone(&kv_machines));
+    let catalog_deps = Arc::new(deps.clone());
+    let deps = Arc::new(GroupDeps { machines: machines.unwrap_or(kv_machines), ..deps });
     let core = Arc::new(Core {
         catalog_deps,
         deps,
@@ -123,24 +123,26 @@ fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
     Arc::new(Collector::new(Arc::clone(&seams.recorder), Arc::clone(&seams.clock), settings))
 }
 
+/// What all groups share. `machines` are those of group 0.
 fn group_deps(
     (config, seams): (&Config, &Seams),
     transport: &Transport,
-    snapshots: &Arc<SnapshotBudget>,
     space: &Arc<DiskSpace>,
     machines: Arc<dyn StateMachineFactory>,
-) -> Arc<GroupDeps> {
-    Arc::new(GroupDeps {
+) -> GroupDeps {
+    let clock = &seams.clock;
+    GroupDeps {
         node: config.node,
-        clock: Arc::clone(&seams.clock),
+        clock: Arc::clone(clock),
         rng: seams.rng.stream(0x0c),
         disk: Arc::clone(&seams.disk),
         workers: seams.workers.clone(),
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
-        snapshots: Arc::clone(snapshots),
+        snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
         space: Arc::clone(space),
-    })
+        clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
+    }
 }
 
 fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>) {
@@ -152,6 +154,7 @@ fn spawn_tasks(core: &Arc<Core>, nodes: Vec<NodeAddress>, watch: Arc<DiskWatch>)
     tasks.spawn(topology::run(Arc::clone(core)));
     tasks.spawn(disk_space::run(Arc::clone(core), watch));
     tasks.spawn(revive::run(Arc::clone(core)));
+    tasks.spawn(clock::run(Arc::clone(core)));
 }
 
 /// Measures the room on the disk before anything is written, and makes the reserve.
@@ -266,6 +269,7 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             kept: config.snapshots.kept,
             ..Default::default()
         },
+        hlc: config.hlc,
         ..Default::default()
     }
 }

@@ -38,6 +38,8 @@ fn watch_node(core: &Core) {
     collector.watch_gauge(&names::DISK_FREE_BYTES, &[], move || space.free_bytes());
     let space = Arc::clone(&core.space);
     collector.watch_gauge(&names::DISK_FULL, &[], move || u64::from(space.room() != Room::Ample));
+    let watch = Arc::clone(&core.deps.clock_watch);
+    collector.watch_measurement(&names::CLOCK_OFFSET_SECONDS, move || watch.offset_ms() as f64 / 1_000.0);
     let workers = &core.seams.workers;
     for (pool, workers) in [
         ("log", &workers.log),

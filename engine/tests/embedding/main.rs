@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod broken_transfers;
+mod clock;
 mod cluster;
 mod failures;
 mod groups;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::{Config, Error, Group, GroupError, GroupReadiness, Node, NodeId, ReplicaId};
+use quorate::{Config, Error, Group, GroupError, GroupReadiness, Node, NodeId, NotRepairable, ReplicaId};
 
 use crate::cluster::{Cluster, GROUP, PATIENCE, has_applied, replica_on, until};
 use crate::writing::Writing;
@@ -182,8 +182,12 @@ async fn a_quarantined_replica_is_repaired_and_its_files_are_kept() {
     let writing = Writing::through(cluster.node(1));
     writing.go_on(20).await;
     let old = replica_on(&cluster.node(1).group(GROUP), 3).unwrap();
-    let healthy = cluster.node(3).repair(GROUP).await;
-    assert!(matches!(healthy, Err(Error::Group(GroupError::ConfChangeRefused(_)))), "{healthy:?}");
+    let healthy = cluster.node(3).repair(GROUP, PATIENCE).await;
+    let in_service = NotRepairable::InService;
+    assert!(
+        matches!(healthy, Err(Error::NotRepairable { reason, .. }) if reason == in_service),
+        "{healthy:?}"
+    );
     cluster.take(3).shutdown().await.unwrap();
     lose_log(&cluster, 3);
     cluster.start(3).await;
@@ -198,7 +202,7 @@ async fn a_quarantined_replica_is_repaired_and_its_files_are_kept() {
     writing.go_on(20).await;
 
     until("a catalog", || cluster.node(3).catalog().version).await;
-    let new = cluster.node(3).repair(GROUP).await.unwrap();
+    let new = cluster.node(3).repair(GROUP, PATIENCE).await.unwrap();
     assert!(new > old);
     caught_up(&cluster, 3).await;
     assert_eq!(cluster.node(3).group(GROUP).local_status().unwrap().replica, new);

@@ -29,7 +29,7 @@ impl Actor {
             match reply {
                 Reply::Done => self.pending.done(ticket),
                 Reply::Failed(error) => {
-                    if !self.reads.fail(ticket, &error) {
+                    if !self.reads.fail(ticket, &error) && !self.time.lease_failed(ticket) {
                         self.pending.fail(ticket, error);
                     }
                 }
@@ -79,6 +79,9 @@ impl Actor {
             Applying::Entries(committed) => {
                 let mut work = Vec::with_capacity(committed.len());
                 for Committed { entry, ticket, conf } in committed {
+                    if let Some(ticket) = ticket {
+                        self.time.lease_committed(ticket, entry.index);
+                    }
                     let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
                     self.publisher.trigger.note_entry(entry.index, changes_data(&entry));
                     work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
@@ -119,6 +122,7 @@ impl Actor {
 
     fn note_role(&mut self, role: Role) {
         let before = self.shared.role.send_replace(role);
+        self.note_office(before, role);
         if !role.is_leader {
             self.transfers.abort_all();
         }

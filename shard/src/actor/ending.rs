@@ -1,9 +1,7 @@
 //! How a group ends: stopped, or quarantined.
 
-use std::sync::Arc;
-
 use crate::actor::outbound::QUARANTINE_NOTICE;
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::run::Actor;
 use crate::actor::status::Lifecycle;
 use crate::core::Role;
@@ -27,7 +25,7 @@ impl Actor {
         }
         let reason = failure.reason();
         tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
-        self.shared.quarantine(reason, Arc::from(failure.to_string()), failure.remedy());
+        self.shared.quarantine(Quarantine::from(failure));
         self.ending = Some(Ending::Quarantined);
         self.tell_quarantined();
     }
@@ -73,7 +71,17 @@ impl Actor {
     /// Answers everyone, waits for the workers and closes the files.
     pub(crate) async fn end(self, ending: Ending) {
         let Self {
-            shared, core, mut mailbox, log, applier, receiver, mut tasks, mut pending, mut reads, ..
+            shared,
+            core,
+            mut mailbox,
+            log,
+            applier,
+            receiver,
+            mut tasks,
+            mut pending,
+            mut reads,
+            mut time,
+            ..
         } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
         if let Ending::Stopped { .. } = ending {
@@ -84,6 +92,7 @@ impl Actor {
         shared.role.send_replace(role);
         pending.fail_all(&shared.unanswered(true));
         reads.fail_all(&shared.unanswered(false));
+        time.fail_all(&shared.unanswered(false));
         mailbox.requests.close();
         while let Ok(queued) = mailbox.requests.try_recv() {
             let error = shared.check_running().err().unwrap_or(Error::Stopped { group: shared.group });

@@ -27,7 +27,10 @@ impl Actor {
                 self.inputs.push(Input::LeaderQuarantined { replica, term });
             }
             Event::Persisted { ready, is_idle } => self.on_persisted(ready, is_idle),
-            Event::Applied { through } => self.inputs.push(Input::Applied { through }),
+            Event::Applied { through } => {
+                self.note_lease_applied(through);
+                self.inputs.push(Input::Applied { through });
+            }
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
             Event::SnapshotSettled(outcome) => self.on_settled(outcome),
@@ -68,6 +71,7 @@ impl Actor {
                 self.inputs.push(Input::Transfer { ticket, to });
             }
             Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::Time(call) => self.take_time_call(call),
         }
     }
 

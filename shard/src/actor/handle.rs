@@ -9,7 +9,9 @@ use bytes::Bytes;
 use quorate_storage::payload::{Payload, ProposalId, Tag};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateReader;
-use quorate_storage::{ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId};
+use quorate_storage::{
+    ConfChange, GroupDescriptor, GroupId, Index, NodeId, RangeEpoch, ReplicaId, Timestamp,
+};
 use quorate_telemetry::GroupStats;
 use quorate_telemetry::stats::Outcome;
 use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
@@ -18,13 +20,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
 use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
-use crate::actor::quarantine::{Failure, Remedy};
+use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
+use crate::actor::time::TimeCall;
 use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
@@ -71,10 +74,9 @@ impl GroupHandle {
     /// Stands in for a group that could not be started: everything asked of it ends as
     /// [`Error::Quarantined`] with the reason.
     pub fn quarantined(deps: &GroupDeps, spec: &StartSpec, failure: &StartError) -> Self {
-        let reason: Arc<str> = Arc::from(failure.to_string());
         let status = GroupStatus::unknown(spec.group, deps.node);
         let (handle, _) = Self::standing_in(deps, spec, status);
-        handle.inner.shared.quarantine(failure.reason(), reason, failure.remedy());
+        handle.inner.shared.quarantine(Quarantine::from(failure));
         handle
     }
 
@@ -180,6 +182,43 @@ impl GroupHandle {
         self.request(Request::Read { level, waiter }, 0)?;
         let outcome = self.answered(answer, deadline, false).await;
         self.inner.shared.stats.requests.reads.of(outcome_of(&outcome)).increment();
+        outcome
+    }
+
+    /// A timestamp of the group's clock, at or above what the leader's wall clock shows: larger than all that leaders of
+    /// this or an earlier term have given or merged, and given only once ([`crate::hlc`] says why). Costs no disk write while
+    /// the clock is in use: one lease for each half window, for all callers together; the first caller waits for it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::ClockSkew`] if the leader's node must not lease; [`Error::NoCeiling`] or
+    /// [`Error::CeilingExpired`] if no lease was applied within the deadline; those of [`GroupHandle::read`]. It never has an
+    /// effect.
+    pub async fn timestamp(&self, deadline: Duration) -> Result<Timestamp> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Issue { reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    /// Merges a timestamp of another clock into the group's: on `Ok` all timestamps that this leader and those after it
+    /// give from now on are larger than `remote`.
+    ///
+    /// # Errors
+    /// [`Error::TimestampAhead`] if it is more than [`crate::hlc::CLOCK_OFFSET_MAX`] ahead of the leader's wall clock; those of
+    /// [`GroupHandle::timestamp`].
+    pub async fn observe(&self, remote: Timestamp, deadline: Duration) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::Time(TimeCall::Observe { remote, reply }), 0)?;
+        self.timed(answer, deadline).await
+    }
+
+    async fn timed<T>(&self, answer: oneshot::Receiver<Result<T>>, deadline: Duration) -> Result<T> {
+        let outcome = match self.answered(answer, deadline, false).await {
+            Err(Error::DeadlineExceeded) => Err(self.inner.shared.no_timestamp()),
+            outcome => outcome,
+        };
+        let stats = &self.inner.shared.stats.requests;
+        let counted = if outcome.is_ok() { &stats.timestamps } else { &stats.timestamps_refused };
+        counted.increment();
         outcome
     }
 
@@ -302,7 +341,12 @@ impl GroupHandle {
 
     /// What brings the group back, if it is quarantined.
     pub fn remedy(&self) -> Option<Remedy> {
-        self.inner.shared.remedy()
+        self.quarantine().map(|quarantine| quarantine.remedy)
+    }
+
+    /// Why the group is out of service, if it is quarantined.
+    pub fn quarantine(&self) -> Option<Quarantine> {
+        self.inner.shared.quarantined()
     }
 
     /// What the node's collector publishes of this group.

@@ -26,6 +26,7 @@ use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
+use crate::actor::time::GroupTime;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -107,6 +108,7 @@ pub(crate) fn launch(
         transfers: Transfers::default(),
         pending: Pending::default(),
         reads: Reads::default(),
+        time: GroupTime::default(),
         addresses,
         tasks: JoinSet::new(),
         timers: Timers::new(spec.config.tick, office, rng.as_ref()),
@@ -177,6 +179,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         last: recovered.skeleton.last,
         peers: Vec::new(),
         snapshot: opened.tokens.last().map(|token| token.id),
+        hlc_ceiling: opened.record.hlc_ceiling,
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
         is_apply_stalled: false,

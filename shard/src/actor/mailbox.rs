@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::actor::budget::Permit;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::actor::time::TimeCall;
 use crate::core::Fetch;
 use crate::error::{Error, Result};
 
@@ -36,6 +37,7 @@ pub(crate) enum Request {
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
     PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+    Time(TimeCall),
 }
 
 impl Request {
@@ -47,6 +49,7 @@ impl Request {
             Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
             Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+            Self::Time(call) => call.fail(error),
         }
     }
 }

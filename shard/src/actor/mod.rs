@@ -35,6 +35,7 @@ mod snapshot_transfer;
 mod spec;
 pub(crate) mod start;
 mod status;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
-pub use quarantine::Remedy;
+pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{

@@ -1,6 +1,7 @@
 //! Why a group was taken out of service.
 
 use std::any::Any;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use quorate_storage::Index;
@@ -75,7 +76,70 @@ pub enum Remedy {
     Rebuild,
 }
 
+/// That a group is out of service: why, where that was seen, and what brings it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// What it counts as.
+    pub reason: QuarantineReason,
+    /// The whole story, for people.
+    pub text: Arc<str>,
+    /// The file or directory it was seen in, if it was seen in one.
+    pub file: Option<PathBuf>,
+    /// Where in `file`, in bytes, if that is known.
+    pub offset: Option<u64>,
+    /// What brings the group back.
+    pub remedy: Remedy,
+}
+
+impl Quarantine {
+    /// With `cause`, if a failure of durable state is behind it, telling the place.
+    pub(crate) fn new(
+        (reason, remedy): (QuarantineReason, Remedy),
+        text: &str,
+        cause: Option<&quorate_storage::Error>,
+    ) -> Self {
+        let place = cause.and_then(quorate_storage::Error::location);
+        Self {
+            reason,
+            text: Arc::from(text),
+            file: place.map(|(file, _)| file.to_path_buf()),
+            offset: place.and_then(|(_, offset)| offset),
+            remedy,
+        }
+    }
+}
+
+impl From<&Failure> for Quarantine {
+    fn from(failure: &Failure) -> Self {
+        Self::new((failure.reason(), failure.remedy()), &failure.to_string(), failure.cause())
+    }
+}
+
+impl Remedy {
+    /// Its name, for scripts. A closed set.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Repair => "repair",
+            Self::Room => "room",
+            Self::Rebuild => "rebuild",
+        }
+    }
+}
+
 impl Failure {
+    /// The failure of durable state behind it, if there is one.
+    fn cause(&self) -> Option<&quorate_storage::Error> {
+        match self {
+            Self::Log(cause)
+            | Self::LogRead(cause)
+            | Self::Rotten(cause)
+            | Self::Apply { cause, .. }
+            | Self::Entry { cause, .. }
+            | Self::Restore { cause, .. } => Some(cause),
+            Self::Evidence(_) | Self::Panic { .. } | Self::WorkersStopped => None,
+        }
+    }
+
     /// What brings the group back after this failure.
     pub(crate) fn remedy(&self) -> Remedy {
         match self {

@@ -18,12 +18,13 @@ use crate::actor::ending::Ending;
 use crate::actor::mailbox::{Event, Mailbox, Queued};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
-use crate::actor::quarantine::{Failure, Remedy};
+use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::reads::Reads;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
+use crate::actor::time::GroupTime;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -51,6 +52,7 @@ pub(crate) struct Actor {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
+    pub(crate) time: GroupTime,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
     /// Snapshot transfers and publishing under way.
@@ -68,7 +70,8 @@ struct PanicGuard(Arc<Shared>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.quarantine(QuarantineReason::Panic, Arc::from("panic in the actor"), Remedy::Repair);
+            let counted = (QuarantineReason::Panic, Remedy::Repair);
+            self.0.quarantine(Quarantine::new(counted, "panic in the actor", None));
         }
     }
 }
@@ -200,7 +203,11 @@ impl Actor {
             return;
         }
         self.begin_barrier();
+        self.tend_time();
         self.run_core();
+        if self.tend_time() {
+            self.run_core();
+        }
         self.serve_reads();
         self.publish_if_due();
         self.check_drained();
@@ -224,6 +231,7 @@ impl Actor {
     }
 
     fn on_tick(&mut self) {
+        self.note_clock();
         self.inputs.push(Input::Tick);
         self.seek_office();
         // Ended tasks would be kept until somebody looks.

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
-use quorate_storage::{GroupId, Index};
+use quorate_storage::{GroupId, Index, Timestamp};
 use quorate_telemetry::GroupStats;
-use quorate_telemetry::stats::{GroupState, QuarantineReason};
+use quorate_telemetry::stats::GroupState;
 use tokio::sync::watch;
 
 use crate::actor::budget::Budget;
-use crate::actor::quarantine::Remedy;
+use crate::actor::quarantine::Quarantine;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::core::Role;
 use crate::error::{Error, Result};
@@ -33,10 +33,15 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Bytes handed to the log writer and to the applier that they have not finished.
     pub(crate) backlog: Arc<AtomicU64>,
+    /// The ceiling of the applied state. Set before `applied` is.
+    hlc_ceiling: AtomicU64,
+    /// Up to where this replica's leadership has a lease for timestamps; 0 without one.
+    hlc_lease: AtomicU64,
     /// From here on a live follower needs the log; `u64::MAX` if none holds it.
     log_hold: AtomicU64,
     lifecycle: RwLock<Lifecycle>,
-    remedy: Mutex<Remedy>,
+    /// Set while the lifecycle is quarantined.
+    quarantine: Mutex<Option<Quarantine>>,
     status: Mutex<GroupStatus>,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
@@ -63,9 +68,11 @@ impl Shared {
             stats,
             counters: Counters::default(),
             backlog: Arc::default(),
+            hlc_ceiling: AtomicU64::new(status.hlc_ceiling.get()),
+            hlc_lease: AtomicU64::new(0),
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
-            remedy: Mutex::default(),
+            quarantine: Mutex::default(),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -74,6 +81,28 @@ impl Shared {
     /// Bytes that the log writer and the applier still have to work off.
     pub(crate) fn backlog_bytes(&self) -> u64 {
         self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// The ceiling of the applied state: at least that of every lease at or below `applied`.
+    pub(crate) fn hlc_ceiling(&self) -> Timestamp {
+        Timestamp(self.hlc_ceiling.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_hlc_ceiling(&self, ceiling: Timestamp) {
+        self.hlc_ceiling.store(ceiling.get(), Ordering::Release);
+        self.stats.apply.hlc_ceiling.set(ceiling.get());
+    }
+
+    pub(crate) fn set_hlc_lease(&self, lease: Option<Timestamp>) {
+        self.hlc_lease.store(lease.map_or(0, Timestamp::get), Ordering::Relaxed);
+    }
+
+    /// The end of a request for a timestamp whose deadline has passed.
+    pub(crate) fn no_timestamp(&self) -> Error {
+        match self.hlc_lease.load(Ordering::Relaxed) {
+            0 => Error::NoCeiling { group: self.group },
+            lease => Error::CeilingExpired { group: self.group, ceiling: Timestamp(lease) },
+        }
     }
 
     /// What the slowest live follower has, if one holds the log back.
@@ -90,16 +119,14 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => {
-                Err(self.quarantined(reason, false))
-            }
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => Err(self.refused(reason, false)),
         }
     }
 
     /// The end of a request that was accepted and never answered.
     pub(crate) fn unanswered(&self, may_have_been_appended: bool) -> Error {
         match &*self.lifecycle.read() {
-            Lifecycle::Quarantined(reason) => self.quarantined(reason, may_have_been_appended),
+            Lifecycle::Quarantined(reason) => self.refused(reason, may_have_been_appended),
             _ if may_have_been_appended => Error::Indeterminate { group: self.group },
             _ => Error::Stopped { group: self.group },
         }
@@ -116,20 +143,19 @@ impl Shared {
         }
     }
 
-    /// Takes the group out of service; `remedy` is what brings it back. The first reason stays, with its remedy.
-    pub(crate) fn quarantine(&self, reason: QuarantineReason, text: Arc<str>, remedy: Remedy) {
+    /// Takes the group out of service. The first quarantine stays.
+    pub(crate) fn quarantine(&self, quarantine: Quarantine) {
         let mut lifecycle = self.lifecycle.write();
         if !matches!(*lifecycle, Lifecycle::Quarantined(_)) {
-            self.stats.set_quarantined(reason);
-            *self.remedy.lock() = remedy;
-            *lifecycle = Lifecycle::Quarantined(text);
+            self.stats.set_quarantined(quarantine.reason);
+            *lifecycle = Lifecycle::Quarantined(Arc::clone(&quarantine.text));
+            *self.quarantine.lock() = Some(quarantine);
         }
     }
 
-    /// What brings the group back, if it is quarantined.
-    pub(crate) fn remedy(&self) -> Option<Remedy> {
-        let lifecycle = self.lifecycle.read();
-        matches!(*lifecycle, Lifecycle::Quarantined(_)).then(|| *self.remedy.lock())
+    /// Why the group is out of service, if it is quarantined.
+    pub(crate) fn quarantined(&self) -> Option<Quarantine> {
+        self.quarantine.lock().clone()
     }
 
     pub(crate) fn lifecycle(&self) -> Lifecycle {
@@ -140,6 +166,7 @@ impl Shared {
         let mut status = self.status.lock().clone();
         status.lifecycle = self.lifecycle();
         status.applied = *self.applied.borrow();
+        status.hlc_ceiling = self.hlc_ceiling();
         status
     }
 
@@ -170,7 +197,7 @@ impl Shared {
         }
     }
 
-    fn quarantined(&self, reason: &Arc<str>, maybe_committed: bool) -> Error {
+    fn refused(&self, reason: &Arc<str>, maybe_committed: bool) -> Error {
         Error::Quarantined { group: self.group, reason: Arc::clone(reason), maybe_committed }
     }
 }

@@ -18,6 +18,7 @@ use crate::actor::outbound::Outbound;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
+use crate::hlc::{ClockWatch, HlcConfig};
 
 /// What all groups of a node share.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct GroupDeps {
     pub space: Arc<DiskSpace>,
     /// What the node's groups together may do for snapshots.
     pub snapshots: Arc<SnapshotBudget>,
+    /// Whether the node's wall clock is fit to lead.
+    pub clock_watch: Arc<ClockWatch>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -143,6 +146,8 @@ pub struct GroupConfig {
     pub snapshots: SnapshotConfig,
     /// When a start trusts the state it finds, and who hears of it.
     pub cold_start: ColdStartConfig,
+    /// How the clock is leased.
+    pub hlc: HlcConfig,
 }
 
 /// When a start trusts the state it finds, and who hears of it.
@@ -201,6 +206,7 @@ impl Default for GroupConfig {
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
             cold_start: ColdStartConfig::default(),
+            hlc: HlcConfig::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::actor::handle::GroupHandle;
 use crate::actor::launch::launch;
 use crate::actor::open::open_replica;
-use crate::actor::quarantine::{Remedy, reason_of};
+use crate::actor::quarantine::{Quarantine, Remedy, reason_of};
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 use crate::repair::Damage;
@@ -91,6 +91,21 @@ impl StartError {
             },
             Self::Unreadable { .. } => QuarantineReason::Corrupt,
             Self::WorkerGone { .. } => QuarantineReason::Panic,
+        }
+    }
+}
+
+impl From<&StartError> for Quarantine {
+    fn from(error: &StartError) -> Self {
+        let counted = (error.reason(), error.remedy());
+        match error {
+            StartError::Open { cause, .. } => Self::new(counted, &error.to_string(), Some(cause)),
+            StartError::Unreadable { damage, .. } => {
+                let place = damage.missing.first().map(|first| (first.file.clone(), first.offset));
+                let (file, offset) = place.unzip();
+                Self { file, offset, ..Self::new(counted, &error.to_string(), None) }
+            }
+            _ => Self::new(counted, &error.to_string(), None),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_storage::{
     ConfEpoch, EntryId, GroupDescriptor, GroupId, GroupUid, Incarnation, Index, KeyRange, NodeId, RangeEpoch,
-    ReplicaId, Term,
+    ReplicaId, Term, Timestamp,
 };
 
 use crate::core::{PeerStatus, Role};
@@ -25,7 +25,7 @@ pub enum Lifecycle {
     Quarantined(Arc<str>),
 }
 
-/// A group's state as of the last tick of its actor (`applied` and `lifecycle`: as of now).
+/// A group's state as of the last tick of its actor (`applied`, `hlc_ceiling` and `lifecycle`: as of now).
 #[derive(Clone, Debug)]
 pub struct GroupStatus {
     /// The group.
@@ -52,6 +52,9 @@ pub struct GroupStatus {
     pub peers: Vec<PeerStatus>,
     /// The newest snapshot.
     pub snapshot: Option<EntryId>,
+    /// The ceiling of the group's clock as of `applied`: no leader has given a timestamp at or above it. 0 before the
+    /// first lease.
+    pub hlc_ceiling: Timestamp,
     /// The group's descriptor as of `applied`.
     pub descriptor: Arc<GroupDescriptor>,
     /// A log write has not returned for two election timeouts: the disk hangs.
@@ -84,6 +87,7 @@ impl GroupStatus {
             last: Index(0),
             peers: Vec::new(),
             snapshot: None,
+            hlc_ceiling: Timestamp(0),
             descriptor: Arc::new(descriptor),
             is_log_stalled: false,
             is_apply_stalled: false,

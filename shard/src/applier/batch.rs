@@ -1,9 +1,9 @@
 //! One apply batch: committed entries, decoded and judged, before the state machine sees them. Pure: every replica
 //! comes to the same result.
 
-use quorate_storage::payload::{Payload, Tag};
+use quorate_storage::payload::{Lease, Payload, Tag};
 use quorate_storage::state::{AppliedRecord, Command};
-use quorate_storage::{EntryId, EntryKind, GroupDescriptor, Timestamp};
+use quorate_storage::{EntryId, EntryKind, GroupDescriptor};
 use tokio::sync::oneshot;
 
 use crate::actor::mailbox::ProposalReply;
@@ -113,7 +113,7 @@ impl Batch {
                 let payload = Payload::decode(&next.entry.payload)?;
                 match payload.tag {
                     Tag::Lease => {
-                        record.hlc_ceiling = record.hlc_ceiling.max(lease_ceiling(&payload)?);
+                        record.hlc_ceiling = record.hlc_ceiling.max(Lease::decode(&payload.body)?.ceiling);
                         self.answer_empty(id, reply);
                     }
                     Tag::Command => self.add_command(id, payload, reply, record),
@@ -173,14 +173,4 @@ impl Batch {
             self.answers.push(Answer::Refused { error: Box::new(error), reply });
         }
     }
-}
-
-/// A lease's body: the new ceiling, 8 bytes little-endian.
-fn lease_ceiling(payload: &Payload) -> quorate_storage::Result<Timestamp> {
-    let bytes: &[u8; 8] = payload
-        .body
-        .as_ref()
-        .try_into()
-        .map_err(|_length| quorate_storage::Error::Malformed { what: "lease" })?;
-    Ok(Timestamp(u64::from_le_bytes(*bytes)))
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::AppliedListener;
 use crate::actor::mailbox::{Applied, Event, ProposalReply};
-use crate::actor::quarantine::Failure;
+use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::shared::{Shared, add};
 use crate::applier::batch::Batch;
 use crate::applier::queue::{Queue, Taken};
@@ -271,7 +271,7 @@ impl Inner {
         stats.batches.increment();
         stats.entries.add(entries);
         stats.durable.set(state.machine.durable_applied().get());
-        self.publish(through);
+        self.publish(&state.record);
         answers.send(&outputs);
         self.report(through);
         Ok(())
@@ -281,7 +281,7 @@ impl Inner {
         match work {
             ApplyWork::Entry(_) => unreachable!("entries are applied in batches"),
             ApplyWork::Restore { token, label } => self.restore(state, &token, *label)?,
-            ApplyWork::Announce => self.publish(state.record.applied.index),
+            ApplyWork::Announce => self.publish(&state.record),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
@@ -326,13 +326,16 @@ impl Inner {
         self.parts.shared.stats.snapshots.installed.increment();
         self.parts.shared.stats.snapshots.index.set(index.get());
         self.parts.shared.set_reader(state.machine.reader());
-        self.publish(index);
+        self.publish(&state.record);
         self.report(index);
         Ok(())
     }
 
-    /// Shows the state at `through` to everyone on this node.
-    fn publish(&self, through: Index) {
+    /// Shows the state, which holds `record`, to everyone on this node.
+    fn publish(&self, record: &AppliedRecord) {
+        let through = record.applied.index;
+        // First: whoever sees the index must find the ceiling of every lease below it.
+        self.parts.shared.set_hlc_ceiling(record.hlc_ceiling);
         if let (Some(listener), Some(reader)) = (&self.parts.listener, self.parts.shared.reader()) {
             listener.applied(through, reader.as_ref());
         }
@@ -347,7 +350,7 @@ impl Inner {
     /// Takes the group out of service: nothing more is applied here.
     fn halt(&self, failure: Failure, replies: Vec<EntryReply>) {
         let shared = &self.parts.shared;
-        shared.quarantine(failure.reason(), failure.to_string().into(), failure.remedy());
+        shared.quarantine(Quarantine::from(&failure));
         for reply in replies {
             reply.fail(shared.unanswered(true));
         }

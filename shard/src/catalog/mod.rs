@@ -82,15 +82,16 @@ impl GroupRecord {
         }
     }
 
-    /// The replica that `node` should hold, if any.
+    /// The replica that `node` should hold, if any. One that joins in the place of another waits until that has left:
+    /// while it is a member, a repair that was begun may still be given up.
     pub fn replica_on(&self, node: NodeId) -> Option<ReplicaOrigin> {
         if self.dropped {
             return None;
         }
-        if let Some(joining) = self.joining.iter().find(|replica| replica.node == node) {
-            return Some(ReplicaOrigin::Joining(*joining));
-        }
-        let current = self.descriptor.replica_on(node)?;
+        let Some(current) = self.descriptor.replica_on(node) else {
+            let joining = self.joining.iter().find(|replica| replica.node == node);
+            return joining.copied().map(ReplicaOrigin::Joining);
+        };
         Some(match self.birth.replica(current.replica) {
             Some(_) => ReplicaOrigin::Birth(*current),
             None => ReplicaOrigin::Joining(*current),

@@ -44,6 +44,8 @@ pub struct Group {
     pub(super) deposed: Option<(ReplicaId, Term)>,
     /// Inputs that wait while the only voter waits for its log writer.
     pub(super) waiting: VecDeque<Input>,
+    /// Whether it leaves leading to others.
+    pub(super) abstains: bool,
     pub(super) role: Role,
     pub(super) out: Output,
 }
@@ -123,6 +125,7 @@ impl Group {
             transfer: None,
             deposed: None,
             waiting: VecDeque::new(),
+            abstains: false,
             role: Role { is_leader: false, is_serving: false, leader: None, term: hard_state.term },
             out: Output::default(),
         };
@@ -211,6 +214,7 @@ impl Group {
             Input::Read { ticket } => self.read(ticket),
             Input::Transfer { ticket, to } => self.transfer(ticket, to),
             Input::Campaign => self.campaign(),
+            Input::Abstain(abstains) => self.abstains = abstains,
             Input::LeaderQuarantined { replica, term } => self.leader_quarantined(replica, term),
             Input::Persisted { ready } => self.persisted(ready),
             Input::Applied { through } => self.applied(through),
@@ -286,8 +290,11 @@ impl Group {
 
     /// Whether this replica may become leader: everything it has is durable, and everything it knew to be
     /// committed when it started is applied, an installed snapshot too (raft-rs would look for conf changes
-    /// below it, and panic).
+    /// below it, and panic). One that abstains may not.
     pub(super) fn is_electable(&self) -> bool {
+        if self.abstains && !self.is_only_voter() {
+            return false;
+        }
         let log = &self.raw.raft.raft_log;
         Index(log.applied) >= self.apply.start_commit
             && log.applied + 1 >= log.first_index()
@@ -321,7 +328,8 @@ impl Group {
         self.out.replies.push((ticket, Reply::Failed(error)));
     }
 
-    pub(super) fn not_leader(&self) -> Error {
+    /// The answer to what only a leader can do.
+    pub fn not_leader(&self) -> Error {
         let leader = convert::replica(self.raw.raft.leader_id).filter(|leader| *leader != self.replica);
         let hint = leader.and_then(|leader| {
             let node = self.membership.descriptor.replica(leader)?.node;
@@ -330,7 +338,8 @@ impl Group {
         Error::NotLeader { group: self.membership.descriptor.group, hint }
     }
 
-    pub(super) fn busy(&self) -> Error {
+    /// The answer to what there is no room for.
+    pub fn busy(&self) -> Error {
         Error::Busy { group: self.membership.descriptor.group, retry_after: super::BUSY_RETRY_AFTER }
     }
 

@@ -55,6 +55,9 @@ pub enum Input {
     },
     /// Campaign at once: the first voter of a new group.
     Campaign,
+    /// From now on (`true`) this replica does not campaign, or (`false`) it does again: its node's wall clock is not fit to
+    /// lead. The only voter of a group campaigns all the same, because nobody else can.
+    Abstain(bool),
     /// The shell of the leader of `term` says that it is quarantined: it will not lead in this term again. Followers
     /// campaign within a few ticks.
     LeaderQuarantined {

@@ -15,6 +15,7 @@ use super::fetch::ask;
 use super::judge::{Case, Verdict};
 use super::wire::{ASKED_MAX, EntriesAnswer, EntriesQuestion, Found};
 use crate::actor::mailbox::Event;
+use crate::actor::quarantine::Quarantine;
 use crate::actor::shared::Shared;
 use crate::actor::start::run;
 use crate::actor::{GroupDeps, GroupHandle, Lifecycle, StartError, StartSpec};
@@ -92,7 +93,7 @@ impl Repair {
             }
             Err(Halt::Failed(error)) => {
                 tracing::error!(%group, %error, "log cannot be repaired");
-                self.shared.quarantine(error.reason(), Arc::from(error.to_string()), error.remedy());
+                self.shared.quarantine(Quarantine::from(&error));
                 Repaired::Failed(error)
             }
         }

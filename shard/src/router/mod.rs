@@ -223,6 +223,10 @@ impl Router {
             | Error::Transferring { .. }
             | Error::ConfChangePending { .. }
             | Error::Lagging { .. }
+            | Error::NoCeiling { .. }
+            | Error::CeilingExpired { .. }
+            | Error::ClockSkew { .. }
+            | Error::TimestampAhead { .. }
             | Error::Invalid(_)
             | Error::ConfEpochMismatch { .. }
             | Error::ConfChangeRefused(_) => return,

@@ -177,7 +177,10 @@ impl Retry {
             | Error::Transferring { .. }
             | Error::DiskFull { .. }
             | Error::ConfChangePending { .. }
-            | Error::Lagging { .. } => self.backoff(rng),
+            | Error::Lagging { .. }
+            | Error::NoCeiling { .. }
+            | Error::CeilingExpired { .. }
+            | Error::ClockSkew { .. } => self.backoff(rng),
             _ if failed.others == Others::Untried => Duration::ZERO,
             _ => self.backoff(rng),
         }

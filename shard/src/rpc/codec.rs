@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quorate_storage::kv::KeysPage;
 use quorate_storage::{
     ConfChange, ConfEpoch, EntryId, GroupDescriptor, GroupId, GroupUid, Index, NodeId, RangeEpoch, ReplicaId,
-    Term,
+    Term, Timestamp,
 };
 use rkyv::rancor;
 
@@ -59,6 +59,8 @@ enum CallV1 {
     Transfer(u64),
     Keys { level: LevelV1, start: Raw, end: Option<Raw>, limit: u64, bytes_max: u64 },
     Count { level: LevelV1 },
+    Timestamp,
+    Observe(u64),
 }
 
 #[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -79,6 +81,7 @@ enum ReplyV1 {
     Failed(ErrorV1),
     Keys { keys: Vec<Raw>, next: Option<Raw> },
     Count(u64),
+    Timestamp(u64),
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -99,6 +102,10 @@ enum ErrorV1 {
     Invalid { text: String },
     Read { text: String },
     DiskFull { group: u64, free_bytes: u64, needed_bytes: u64 },
+    NoCeiling { group: u64 },
+    CeilingExpired { group: u64, ceiling: u64 },
+    ClockSkew { group: u64, offset_ms: i64 },
+    TimestampAhead { group: u64, ahead_ms: u64 },
 }
 
 const _: () = assert!(size_of::<ArchivedRequestV1>() == 61, "as docs/FORMAT.md has it");
@@ -163,6 +170,7 @@ impl Reply {
                 next: page.next.map(Into::into),
             },
             Self::Count(count) => ReplyV1::Count(count),
+            Self::Timestamp(timestamp) => ReplyV1::Timestamp(timestamp.get()),
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
     }
@@ -189,6 +197,7 @@ impl Reply {
                 next: next.map(Into::into),
             }),
             ReplyV1::Count(count) => Self::Count(count),
+            ReplyV1::Timestamp(timestamp) => Self::Timestamp(Timestamp(timestamp)),
         })
     }
 }
@@ -251,6 +260,8 @@ impl TryFrom<&Call> for CallV1 {
                 bytes_max: scan.bytes_max as u64,
             },
             Call::Count { level } => Self::Count { level: (*level).into() },
+            Call::Timestamp => Self::Timestamp,
+            Call::Observe(remote) => Self::Observe(remote.get()),
         })
     }
 }
@@ -289,6 +300,8 @@ impl TryFrom<CallV1> for Call {
                 },
             },
             CallV1::Count { level } => Self::Count { level: level.into() },
+            CallV1::Timestamp => Self::Timestamp,
+            CallV1::Observe(remote) => Self::Observe(Timestamp(remote)),
         })
     }
 }
@@ -348,6 +361,14 @@ impl From<Error> for ErrorV1 {
             Error::DiskFull { group, free_bytes, needed_bytes } => {
                 Self::DiskFull { group: group.get(), free_bytes, needed_bytes }
             }
+            Error::NoCeiling { group } => Self::NoCeiling { group: group.get() },
+            Error::CeilingExpired { group, ceiling } => {
+                Self::CeilingExpired { group: group.get(), ceiling: ceiling.get() }
+            }
+            Error::ClockSkew { group, offset_ms } => Self::ClockSkew { group: group.get(), offset_ms },
+            Error::TimestampAhead { group, ahead_ms } => {
+                Self::TimestampAhead { group: group.get(), ahead_ms }
+            }
         }
     }
 }
@@ -386,6 +407,14 @@ impl TryFrom<ErrorV1> for Error {
             ErrorV1::Read { text } => Self::Read(remote(text)),
             ErrorV1::DiskFull { group, free_bytes, needed_bytes } => {
                 Self::DiskFull { group: GroupId(group), free_bytes, needed_bytes }
+            }
+            ErrorV1::NoCeiling { group } => Self::NoCeiling { group: GroupId(group) },
+            ErrorV1::CeilingExpired { group, ceiling } => {
+                Self::CeilingExpired { group: GroupId(group), ceiling: Timestamp(ceiling) }
+            }
+            ErrorV1::ClockSkew { group, offset_ms } => Self::ClockSkew { group: GroupId(group), offset_ms },
+            ErrorV1::TimestampAhead { group, ahead_ms } => {
+                Self::TimestampAhead { group: GroupId(group), ahead_ms }
             }
         })
     }

@@ -8,7 +8,7 @@ mod serve;
 
 use bytes::Bytes;
 use quorate_storage::kv::{KeyValue, KeysPage};
-use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId};
+use quorate_storage::{ConfChange, EntryId, GroupId, RangeEpoch, ReplicaId, Timestamp};
 use quorate_transport::RequestKind;
 
 pub use announcement::{Announcement, LED_MAX, Led};
@@ -84,6 +84,10 @@ pub enum Call {
     ChangeConf(ConfChange),
     /// Hand over leadership.
     Transfer(ReplicaId),
+    /// A timestamp of the group's clock. No write: one that reaches nobody is missed by nobody.
+    Timestamp,
+    /// Merge a timestamp of another clock. Doing it twice is doing it once.
+    Observe(Timestamp),
 }
 
 impl Call {
@@ -92,7 +96,7 @@ impl Call {
         matches!(self, Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_))
     }
 
-    /// How fresh a read must be; `None` for a write.
+    /// How fresh a read of the state must be; `None` for anything else.
     pub fn level(&self) -> Option<ReadLevel> {
         match self {
             Self::Get { level, .. }
@@ -100,7 +104,11 @@ impl Call {
             | Self::Keys { level, .. }
             | Self::Count { level }
             | Self::Query { level, .. } => Some(*level),
-            Self::Propose(_) | Self::ChangeConf(_) | Self::Transfer(_) => None,
+            Self::Propose(_)
+            | Self::ChangeConf(_)
+            | Self::Transfer(_)
+            | Self::Timestamp
+            | Self::Observe(_) => None,
         }
     }
 
@@ -145,6 +153,8 @@ pub enum Reply {
     Count(u64),
     /// The state machine's answer.
     Answer(Bytes),
+    /// A timestamp.
+    Timestamp(Timestamp),
     /// It is done.
     Done,
     /// The catalog's records; none if the asker's version is current.
@@ -163,7 +173,8 @@ impl Reply {
             | (Call::Keys { .. }, Self::Keys(_))
             | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
-            | (Call::ChangeConf(_) | Call::Transfer(_), Self::Done) => true,
+            | (Call::Timestamp, Self::Timestamp(_))
+            | (Call::ChangeConf(_) | Call::Transfer(_) | Call::Observe(_), Self::Done) => true,
             _ => false,
         }
     }

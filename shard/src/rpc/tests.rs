@@ -76,6 +76,8 @@ fn call() -> impl Strategy<Value = Call> {
         (level(), bytes()).prop_map(|(level, body)| Call::Query { level, body }),
         conf_change().prop_map(Call::ChangeConf),
         any::<u64>().prop_map(|to| Call::Transfer(ReplicaId(to))),
+        Just(Call::Timestamp),
+        any::<u64>().prop_map(|remote| Call::Observe(Timestamp(remote))),
     ]
 }
 
@@ -126,7 +128,12 @@ fn error() -> impl Strategy<Value = Error> {
         Just(Error::DeadlineExceeded),
         group.clone().prop_map(|group| Error::Indeterminate { group }),
         descriptor().prop_map(|newer| Error::StaleRange { newer: Box::new(newer) }),
-        group.prop_map(|group| Error::ConfChangePending { group }),
+        group.clone().prop_map(|group| Error::ConfChangePending { group }),
+        group.clone().prop_map(|group| Error::NoCeiling { group }),
+        (group.clone(), any::<u64>())
+            .prop_map(|(group, at)| Error::CeilingExpired { group, ceiling: Timestamp(at) }),
+        (group.clone(), any::<i64>()).prop_map(|(group, offset_ms)| Error::ClockSkew { group, offset_ms }),
+        (group, any::<u64>()).prop_map(|(group, ahead_ms)| Error::TimestampAhead { group, ahead_ms }),
         any::<(u64, u64)>().prop_map(|(expected, current)| Error::ConfEpochMismatch {
             expected: ConfEpoch(expected),
             current: ConfEpoch(current)
@@ -150,6 +157,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         (vec(bytes(), 0..4), option::of(bytes()))
             .prop_map(|(keys, next)| Reply::Keys(KeysPage { keys, next })),
         any::<u64>().prop_map(Reply::Count),
+        any::<u64>().prop_map(|at| Reply::Timestamp(Timestamp(at))),
         bytes().prop_map(Reply::Answer),
         Just(Reply::Done),
         pairs().prop_map(Reply::Catalog),

@@ -4,60 +4,30 @@
 //! waits in memory for the next batch, proof or close: so no write is ever in the file without its sync, and the
 //! order that proves batches holds.
 
-use std::path::{Path, PathBuf};
+mod config;
+mod cursor;
+mod opening;
+mod writing;
+
+pub use self::config::{LogConfig, LogPlace};
+
+use std::path::Path;
 use std::sync::Arc;
 
-use quorate_telemetry::Rng;
-
-use super::batch::{BATCH_BYTES_MAX, BatchBuilder, BatchTable, ENTRY_BYTES_MAX, Record};
+use self::cursor::Cursor;
+use self::opening::{create_segment, take_up};
+use self::writing::check_sizes;
+use super::batch::{BatchBuilder, Record};
 use super::reader::{ClosedSegment, OpenSegment, Shared, View};
-use super::recovery::{Recovery, Segment, Tail, recover};
-use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, seal};
+use super::recovery::{Recovery, Tail, recover};
+use super::segment::SegmentName;
 use super::summary::{Checkpoint, LastBatch, Summary};
 use super::{LogBatch, LogReader, LogSkeleton, LogState, LogStore, LogUsage, UnreadableEntry};
-use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::entry::{Entry, EntryId, EntryKind, HardState};
+use crate::disk::{Disk, OpenMode};
+use crate::entry::{Entry, EntryId, HardState};
 use crate::error::{Error, Result};
-use crate::identity::{FileHeader, FileKind, FileOwner};
-use crate::ids::{FileId, Index};
+use crate::ids::Index;
 use crate::snapshot::SnapshotToken;
-
-/// Room a batch needs beside payloads, per entry: its rows, and at worst records of its own, in both tables.
-const ENTRY_OVERHEAD_BYTES: u64 = 160;
-/// What room is overwritten with.
-static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
-/// How much is zeroed at first after a start.
-const ZERO_FIRST_BYTES: u64 = 32 << 10;
-/// Batches of more than one part of so many of the zeroed room go without.
-const BATCHES_PER_ZEROING_MIN: u64 = 8;
-/// Room for all else in a batch.
-const BATCH_OVERHEAD_BYTES: u64 = 16 << 10;
-
-/// How large segments are made. Not part of the format: it may change from start to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Size of a segment in bytes; at least 8 KiB. A batch that needs more gets a segment of its own.
-    pub segment_bytes: u64,
-    /// Size of a log's first segment, so that a small group stays small; at least 8 KiB.
-    pub first_segment_bytes: u64,
-    /// How far room is overwritten with zeros ahead of small batches, in bytes, up to 256 KiB; 0 for not at all.
-    /// On ext4 the first write to preallocated room costs its sync a journal commit; zeroing 256 KiB with one
-    /// sync made 1,024 appends of 4 KiB about a third faster, for twice the bytes written.
-    pub zero_ahead_bytes: u64,
-}
-
-/// Where and whose a log is.
-#[derive(Clone, Debug)]
-pub struct LogPlace {
-    /// The file system.
-    pub disk: Arc<dyn Disk>,
-    /// The replica's `wal` directory. Nothing else may write in it.
-    pub dir: PathBuf,
-    /// The replica.
-    pub owner: FileOwner,
-    /// Draws file ids.
-    pub rng: Arc<dyn Rng>,
-}
 
 /// The log of one replica in segment files. See [`LogStore`] for what its calls promise.
 #[derive(Debug)]
@@ -74,24 +44,6 @@ pub struct SegmentedLog {
     is_damaged: bool,
     written_bytes: u64,
     latch: Option<Arc<Error>>,
-}
-
-/// Where the next batch goes.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    file: FileId,
-    offset: u64,
-    /// Room before this was written or zeroed.
-    zeroed: u64,
-    /// How much is zeroed next: doubles each time, so that an idle group's first batch stays cheap.
-    zero_next_bytes: u64,
-    planned_bytes: u64,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { segment_bytes: 4 << 20, first_segment_bytes: 256 << 10, zero_ahead_bytes: 256 << 10 }
-    }
 }
 
 impl SegmentedLog {
@@ -137,26 +89,7 @@ impl SegmentedLog {
         }
         let newest = segments.pop().expect("a recovered log has a segment");
         let (open, cursor) = match tail {
-            Tail::Open { file, end, last } => {
-                persist_tail(&place, &newest, file.as_ref(), last.as_ref())?;
-                let cursor = Cursor {
-                    file: newest.head.header.file,
-                    offset: end,
-                    zeroed: end,
-                    zero_next_bytes: ZERO_FIRST_BYTES,
-                    planned_bytes: newest.head.planned_bytes,
-                };
-                let (number, path) = (newest.name.number, Arc::from(newest.path.as_path()));
-                let open = OpenSegment {
-                    number,
-                    path,
-                    file: Arc::from(file),
-                    summary: newest.summary,
-                    end,
-                    bytes: newest.head.planned_bytes.max(newest.bytes),
-                };
-                (open, cursor)
-            }
+            Tail::Open { file, end, last } => take_up(&place, newest, (file, end), last.as_ref())?,
             Tail::Ended => {
                 let last = last_id(&state.skeleton);
                 let name = SegmentName { number: newest.name.number + 1, first: last.index.next() };
@@ -258,132 +191,6 @@ impl SegmentedLog {
         }
     }
 
-    /// Puts one batch's records into the builder, and into what is known of the log.
-    fn add(&mut self, batch: &LogBatch) {
-        if let Some(token) = batch.install {
-            self.builder.record(&Record::Snapshot { token, install: true });
-            self.skeleton.reset(token.id);
-            self.hard_state.term = self.hard_state.term.max(token.id.term);
-            self.hard_state.commit = self.hard_state.commit.max(token.id.index);
-        }
-        if let Some(first) = batch.entries.first() {
-            let before = first.index.prev();
-            let term =
-                self.skeleton.term(before).expect("entries follow the log without a gap, above its base");
-            if first.index <= self.skeleton.last {
-                self.builder.record(&Record::Truncate { last: EntryId { term, index: before } });
-            }
-            self.builder.entries(&batch.entries, term);
-            for entry in &batch.entries {
-                self.skeleton.push(entry.id(), entry.kind == EntryKind::ConfChange);
-            }
-            assert_eq!(
-                self.skeleton.last.get() - before.get(),
-                batch.entries.len() as u64,
-                "entries leave no gap"
-            );
-        }
-        if let Some(hard_state) = batch.hard_state {
-            self.hard_state = hard_state;
-        }
-    }
-
-    /// Whether all there is to write is a new commit index.
-    fn is_commit_only(&self) -> bool {
-        let written = self.shared.view.read().open.summary.end.hard_state;
-        !self.builder.has_records()
-            && HardState { commit: self.hard_state.commit, ..written } == self.hard_state
-    }
-
-    /// Writes what the builder holds, a changed hard state and the payloads of `batches`. `last` was the last
-    /// entry before. The first failure latches.
-    fn write(&mut self, last: EntryId, batches: &[LogBatch]) -> Result<()> {
-        if self.hard_state != self.shared.view.read().open.summary.end.hard_state {
-            self.builder.record(&Record::HardState(self.hard_state));
-        }
-        if !self.builder.has_records() {
-            return Ok(());
-        }
-        self.builder.begin_body();
-        for batch in batches {
-            self.builder.payloads(&batch.entries);
-        }
-        let written = self.write_batch(last);
-        if let Err(error) = &written {
-            self.latch = Some(Arc::new(error.clone()));
-        }
-        written
-    }
-
-    fn write_batch(&mut self, last: EntryId) -> Result<()> {
-        let batch_bytes = self.builder.batch_bytes() as u64;
-        if self.cursor.offset + batch_bytes > self.cursor.planned_bytes {
-            self.roll(last, batch_bytes)?;
-        }
-        let (file, path, sequence, previous_crc) = {
-            let open = &self.shared.view.read().open;
-            (Arc::clone(&open.file), Arc::clone(&open.path), open.summary.sequence, open.summary.crc)
-        };
-        let bytes = self.builder.finish(self.cursor.file, sequence, previous_crc);
-        file.write_all_at(bytes, self.cursor.offset).map_err(|source| Error::io("write", &path, source))?;
-        if let Some(zeros) = self.cursor.zeros(batch_bytes, self.config.zero_ahead_bytes) {
-            let end = self.cursor.offset + batch_bytes;
-            file.write_all_at(zeros, end).map_err(|source| Error::io("write", &path, source))?;
-            self.cursor.zeroed = end + zeros.len() as u64;
-            self.written_bytes += zeros.len() as u64;
-            self.cursor.zero_next_bytes = (2 * self.cursor.zero_next_bytes).min(ZEROS.len() as u64);
-        }
-        file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
-        let table = BatchTable::at_front(bytes).expect("a batch just built is sound");
-        let mut view = self.shared.view.write();
-        view.open.summary.push(&table, self.cursor.offset).expect("a batch just built follows the log");
-        view.first = self.skeleton.first();
-        view.last = self.skeleton.last;
-        self.cursor.offset += batch_bytes;
-        view.open.end = self.cursor.offset;
-        self.written_bytes += batch_bytes;
-        Ok(())
-    }
-
-    /// Seals the open segment and goes on in a new one. Three syncs.
-    fn roll(&mut self, last: EntryId, batch_bytes: u64) -> Result<()> {
-        // Only this writer changes the view, so what is read stays; readers go on meanwhile.
-        let view = self.shared.view.read();
-        let open = &view.open;
-        let sealed_bytes = seal(open.file.as_ref(), &open.path, &open.summary, self.cursor.offset)?;
-        let name = SegmentName { number: open.number + 1, first: last.index.next() };
-        let planned_bytes = self.config.segment_bytes.max(HEAD_PAGE_BYTES + batch_bytes);
-        let (open, cursor) = create_segment(&self.place, name, &open.summary, last, planned_bytes)?;
-        drop(view);
-        let mut view = self.shared.view.write();
-        let sealed = std::mem::replace(&mut view.open, open);
-        view.closed.push(ClosedSegment {
-            number: sealed.number,
-            path: sealed.path,
-            first: sealed.summary.first(),
-            refs: None,
-            repairs: Arc::from(sealed.summary.repairs),
-            bytes: sealed_bytes,
-        });
-        self.written_bytes += sealed_bytes - self.cursor.offset + HEAD_PAGE_BYTES;
-        self.cursor = Cursor { zero_next_bytes: self.cursor.zero_next_bytes, ..cursor };
-        Ok(())
-    }
-
-    /// Removes the closed segments that hold nothing above the base, oldest first. A removal that fails or is
-    /// undone by a crash is repeated by the next start.
-    fn remove_obsolete(&mut self) {
-        let obsolete = self.shared.view.read().count_obsolete();
-        if obsolete == 0 {
-            return;
-        }
-        let segments: Vec<ClosedSegment> = self.shared.view.write().closed.drain(..obsolete).collect();
-        self.shared.forget_closed();
-        for segment in segments {
-            remove(self.place.disk.as_ref(), &segment.path);
-        }
-    }
-
     fn begin(&mut self) -> Result<EntryId> {
         if let Some(cause) = &self.latch {
             return Err(Error::Closed { cause: Arc::clone(cause) });
@@ -476,120 +283,10 @@ impl LogStore for SegmentedLog {
     }
 }
 
-impl SegmentedLog {
-    fn is_hard_state_written(&self) -> bool {
-        self.hard_state == self.shared.view.read().open.summary.end.hard_state
-    }
-}
-
-impl Cursor {
-    /// The zeros to write behind a batch, if it is time. Zeros over zeros: no crash can make them anything else.
-    fn zeros(&self, batch_bytes: u64, ahead_bytes: u64) -> Option<&'static [u8]> {
-        let end = self.offset + batch_bytes;
-        let room = self.planned_bytes.saturating_sub(end);
-        let bytes = ahead_bytes.min(ZEROS.len() as u64).min(self.zero_next_bytes).min(room);
-        let is_time = end > self.zeroed && batch_bytes * BATCHES_PER_ZEROING_MIN <= bytes;
-        is_time.then(|| &ZEROS[..usize::try_from(bytes).expect("bounded by ZEROS")])
-    }
-}
-
-impl View {
-    /// How many of the oldest segments hold nothing above the base.
-    fn count_obsolete(&self) -> usize {
-        let firsts: Vec<Option<Index>> =
-            self.closed.iter().map(|segment| segment.first).chain([self.open.summary.first()]).collect();
-        let is_obsolete = |at: &usize| {
-            let next = firsts[at + 1..].iter().flatten().min().copied();
-            firsts[*at].is_none() || next.unwrap_or(self.last.next()) <= self.first
-        };
-        (0..self.closed.len()).take_while(is_obsolete).count()
-    }
-}
-
-impl From<Segment> for ClosedSegment {
-    fn from(segment: Segment) -> Self {
-        let refs = (!segment.is_sealed).then(|| Arc::from(segment.summary.refs.as_slice()));
-        let first = segment.summary.first();
-        let bytes = segment.bytes;
-        let repairs = Arc::from(segment.summary.repairs);
-        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, repairs, bytes }
-    }
-}
-
-/// Creates the segment that continues behind `before`. Two syncs.
-fn create_segment(
-    place: &LogPlace,
-    name: SegmentName,
-    before: &Summary,
-    last: EntryId,
-    planned_bytes: u64,
-) -> Result<(OpenSegment, Cursor)> {
-    let head = SegmentHead {
-        header: FileHeader::new(FileKind::Log, place.owner, place.rng.as_ref()),
-        number: name.number,
-        sequence: before.sequence,
-        previous_crc: before.crc,
-        planned_bytes: planned_bytes.max(2 * HEAD_PAGE_BYTES),
-        last,
-        start: before.end.clone(),
-    };
-    let file = head.create(place.disk.as_ref(), &place.dir, name)?;
-    let summary = Summary::new(before.end.clone(), before.sequence, before.crc);
-    let cursor = Cursor {
-        file: head.header.file,
-        offset: HEAD_PAGE_BYTES,
-        zeroed: HEAD_PAGE_BYTES,
-        zero_next_bytes: ZERO_FIRST_BYTES,
-        planned_bytes: head.planned_bytes,
-    };
-    let open = OpenSegment {
-        number: name.number,
-        path: Arc::from(name.path(&place.dir)),
-        file,
-        summary,
-        end: HEAD_PAGE_BYTES,
-        bytes: head.planned_bytes,
-    };
-    Ok((open, cursor))
-}
-
-/// Makes sure that the last thing of the open segment is on the device.
-fn persist_tail(
-    place: &LogPlace,
-    segment: &Segment,
-    file: &dyn DiskFile,
-    last: Option<&(u64, Vec<u8>)>,
-) -> Result<()> {
-    let path = &segment.path;
-    let Some((offset, bytes)) = last else {
-        file.preallocate(segment.head.planned_bytes)
-            .map_err(|source| Error::io("preallocate", path, source))?;
-        return segment.head.persist(place.disk.as_ref(), file, &place.dir, path);
-    };
-    file.write_all_at(bytes, *offset).map_err(|source| Error::io("write", path, source))?;
-    file.sync_data().map_err(|source| Error::io("sync", path, source))
-}
-
 fn last_id(skeleton: &LogSkeleton) -> EntryId {
     let index = skeleton.last;
     let term = skeleton.term(index).expect("the last entry, or the base, has a term");
     EntryId { term, index }
-}
-
-fn check_sizes(batches: &[LogBatch]) -> Result<()> {
-    let mut total = BATCH_OVERHEAD_BYTES;
-    for entry in batches.iter().flat_map(|batch| &batch.entries) {
-        let bytes = entry.payload.len() as u64;
-        if bytes > ENTRY_BYTES_MAX as u64 {
-            return Err(Error::TooLarge { what: "entry", bytes, bytes_max: ENTRY_BYTES_MAX as u64 });
-        }
-        total += bytes + ENTRY_OVERHEAD_BYTES;
-    }
-    total += batches.len() as u64 * ENTRY_OVERHEAD_BYTES;
-    if total > BATCH_BYTES_MAX as u64 {
-        return Err(Error::TooLarge { what: "log batch", bytes: total, bytes_max: BATCH_BYTES_MAX as u64 });
-    }
-    Ok(())
 }
 
 /// Removes a file that is of no use any more; one that stays only takes room until the next start.

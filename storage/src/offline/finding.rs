@@ -64,7 +64,7 @@ impl Finding {
     /// What `error` says; about `place` if it does not say itself where it was.
     pub(crate) fn of(error: &Error, place: &Path) -> Self {
         let class = class_of(error);
-        let (file, offset) = location(error).unwrap_or((place, None));
+        let (file, offset) = error.location().unwrap_or((place, None));
         let file = file.to_path_buf();
         Self { class, group: None, file, offset, entry: None, problem: problem(error) }
     }
@@ -110,18 +110,6 @@ fn class_of(error: &Error) -> FindingClass {
         | Error::Store { .. } => FindingClass::Damage,
         Error::Closed { cause } => class_of(cause),
         _ => FindingClass::Unchecked,
-    }
-}
-
-fn location(error: &Error) -> Option<(&Path, Option<u64>)> {
-    match error {
-        Error::Corrupt { file, offset, .. } => Some((file, Some(*offset))),
-        Error::LogLost { file, .. } | Error::NewerFormat { file, .. } | Error::Foreign { file, .. } => {
-            Some((file, None))
-        }
-        Error::Io { path, .. } | Error::Locked { path } | Error::Missing { path } => Some((path, None)),
-        Error::Closed { cause } => location(cause),
-        _ => None,
     }
 }
 

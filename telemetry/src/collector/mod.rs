@@ -23,7 +23,7 @@ use self::budget::Candidate;
 use self::group::Group;
 use self::series::{GroupSeries, NodeSeries, Target};
 use self::sources::{Reading, Summary};
-use self::watched::Watched;
+use self::watched::{Read, Watched};
 use crate::SharedRecorder;
 use crate::clock::Clock;
 use crate::names::{self, Kind, Metric};
@@ -177,7 +177,11 @@ impl Collector {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
-        self.state.lock().watched.push(Watched { metric, labels: labels.to_vec(), read: Box::new(read) });
+        self.state.lock().watched.push(Watched {
+            metric,
+            labels: labels.to_vec(),
+            read: Read::Whole(Box::new(read)),
+        });
     }
 
     /// As [`watch_counter`](Self::watch_counter), of a gauge.
@@ -191,7 +195,21 @@ impl Collector {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
-        self.state.lock().watched.push(Watched { metric, labels: labels.to_vec(), read: Box::new(read) });
+        self.state.lock().watched.push(Watched {
+            metric,
+            labels: labels.to_vec(),
+            read: Read::Whole(Box::new(read)),
+        });
+    }
+
+    /// As [`watch_gauge`](Self::watch_gauge), of something that is measured and may be negative.
+    ///
+    /// # Panics
+    /// When `metric` is no gauge.
+    pub fn watch_measurement(&self, metric: &'static Metric, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
+        let read = Read::Measured(Box::new(read));
+        self.state.lock().watched.push(Watched { metric, labels: Vec::new(), read });
     }
 
     /// Publishes the depth of a worker pool as `pool` from now on.

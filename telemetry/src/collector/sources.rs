@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 32] = [
+pub(super) static COUNTERS: [CounterSource; 35] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -68,6 +68,9 @@ pub(super) static COUNTERS: [CounterSource; 32] = [
         is_load: true,
         ..both(&names::APPLIED_ENTRIES, &names::GROUP_APPLIED_ENTRIES, |s| s.apply.entries.get())
     },
+    node_only(&names::TIMESTAMPS, |s| s.requests.timestamps.get()),
+    node_only(&names::TIMESTAMPS_REFUSED, |s| s.requests.timestamps_refused.get()),
+    node_only(&names::LEASES, |s| s.raft.leases.get()),
     node_only(&names::LOG_BATCHES, |s| s.log.batches.get()),
     node_only(&names::LOG_TORN_BATCHES, |s| s.log.torn_batches.get()),
     node_only(&names::LOG_REPAIRED_ENTRIES, |s| s.log.repaired_entries.get()),
@@ -107,8 +110,13 @@ pub(super) static GAUGES: [GaugeSource; 10] = [
 ];
 
 /// One value for each of [`COUNTERS`].
-#[derive(Default)]
 pub(super) struct Reading([u64; COUNTERS.len()]);
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self([0; COUNTERS.len()])
+    }
+}
 
 impl Reading {
     pub(super) fn of(stats: &GroupStats) -> Self {

@@ -43,6 +43,8 @@ pub struct RaftStats {
     pub last: Level,
     /// How often this replica saw a leader it had not followed before.
     pub leader_changes: Count,
+    /// Leases of the hybrid logical clock that this replica proposed as leader.
+    pub leases: Count,
 }
 
 /// What callers asked for.
@@ -55,6 +57,10 @@ pub struct RequestStats {
     pub proposals: OutcomeCounts,
     /// Reads answered, by how they ended.
     pub reads: OutcomeCounts,
+    /// Timestamps given, and remote ones merged.
+    pub timestamps: Count,
+    /// Requests for that which were not met.
+    pub timestamps_refused: Count,
 }
 
 /// What the log writer did.
@@ -87,6 +93,8 @@ pub struct ApplyStats {
     pub durable: Level,
     /// Entries applied.
     pub entries: Count,
+    /// The ceiling of the hybrid logical clock as of the applied index.
+    pub hlc_ceiling: Level,
     /// Batches applied; each is one atomic batch of the store.
     pub batches: Count,
     /// Entries at or below the floor that were dropped as duplicates.

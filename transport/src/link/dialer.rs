@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use quorate_storage::NodeId;
+use quorate_telemetry::Clock;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -14,11 +15,11 @@ use crate::link::backoff::Backoff;
 use crate::link::outbox::{OutboxLimits, Rejected};
 use crate::link::session::Session;
 use crate::message::{Lane, RaftMessage};
-use crate::shared::Shared;
+use crate::shared::{Shared, wall_ahead_ms};
 use crate::stats::add;
 
 /// No pong has come yet.
-const UNKNOWN_OFFSET: i64 = i64::MIN;
+const UNKNOWN_CLOCK: i64 = i64::MIN;
 
 /// One lane to one node.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(crate) struct Dialer {
     pub(crate) lane: Lane,
     pub(crate) outbox: Outbox,
     is_up: AtomicBool,
-    /// How far the node's clock is ahead; [`UNKNOWN_OFFSET`] before the first pong of a connection.
-    clock_offset_ms: AtomicI64,
+    /// How far the node's clock is ahead; [`UNKNOWN_CLOCK`] before the first pong of a connection.
+    peer_clock_ms: AtomicI64,
     /// The node was found dead on its other lane.
     suspected: Notify,
 }
@@ -47,7 +48,7 @@ impl Dialer {
             lane,
             outbox,
             is_up: AtomicBool::new(false),
-            clock_offset_ms: AtomicI64::new(UNKNOWN_OFFSET),
+            peer_clock_ms: AtomicI64::new(UNKNOWN_CLOCK),
             suspected: Notify::new(),
         }
     }
@@ -57,10 +58,10 @@ impl Dialer {
         self.is_up.load(Ordering::Acquire)
     }
 
-    /// How far the node's clock is ahead of ours.
-    pub(crate) fn clock_offset_ms(&self) -> Option<i64> {
-        let offset_ms = self.clock_offset_ms.load(Ordering::Relaxed);
-        (self.is_up() && offset_ms != UNKNOWN_OFFSET).then_some(offset_ms)
+    /// How far the node's clock is ahead of ours now: a jump of ours since the last pong counts.
+    pub(crate) fn clock_offset_ms(&self, clock: &dyn Clock) -> Option<i64> {
+        let peer_ms = self.peer_clock_ms.load(Ordering::Relaxed);
+        (self.is_up() && peer_ms != UNKNOWN_CLOCK).then(|| peer_ms.saturating_sub(wall_ahead_ms(clock)))
     }
 
     /// Queues a message or drops it, counted.
@@ -152,12 +153,12 @@ impl Dialer {
             stats: &shared.stats,
             draining: &shared.draining,
             clock: &*shared.clock,
-            clock_offset_ms: &self.clock_offset_ms,
+            peer_clock_ms: &self.peer_clock_ms,
             ping_interval: shared.config.ping_interval,
             silent_intervals_max: shared.config.silent_intervals_max,
             frame_bytes_max: shared.config.frame_bytes_max,
         };
-        self.clock_offset_ms.store(UNKNOWN_OFFSET, Ordering::Relaxed);
+        self.peer_clock_ms.store(UNKNOWN_CLOCK, Ordering::Relaxed);
         self.is_up.store(true, Ordering::Release);
         let end = tokio::select! {
             biased;

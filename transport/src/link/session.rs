@@ -13,7 +13,7 @@ use crate::handshake::Established;
 use crate::link::{Outbox, Outgoing};
 use crate::message::{Lane, RaftMessage};
 use crate::net::Connection;
-use crate::shared::wall_ms;
+use crate::shared::{wall_ahead_ms, wall_ms};
 use crate::stats::{Stats, add};
 use crate::wire::{
     CallReply, FrameKind, FrameReader, FrameWriter, Ping, Pong, WRITE_BYTES, encode_batch, message_bytes,
@@ -27,8 +27,8 @@ pub(crate) struct Session<'a> {
     /// Told to finish: write what waits, then end.
     pub(crate) draining: &'a CancellationToken,
     pub(crate) clock: &'a dyn Clock,
-    /// How far the other node's clock is ahead of ours.
-    pub(crate) clock_offset_ms: &'a AtomicI64,
+    /// The other node's wall clock minus our monotonic one: what does not move when our wall clock jumps.
+    pub(crate) peer_clock_ms: &'a AtomicI64,
     pub(crate) ping_interval: Duration,
     pub(crate) silent_intervals_max: u32,
     pub(crate) frame_bytes_max: usize,
@@ -74,7 +74,8 @@ impl Session<'_> {
     }
 
     fn note_offset(&self, pong: Pong) {
-        self.clock_offset_ms.store(pong.offset_ms(wall_ms(self.clock)), Ordering::Relaxed);
+        let offset_ms = pong.offset_ms(wall_ms(self.clock));
+        self.peer_clock_ms.store(offset_ms.saturating_add(wall_ahead_ms(self.clock)), Ordering::Relaxed);
     }
 
     async fn write_outbox(&self, mut writer: FrameWriter<WriteHalf<Box<dyn Connection>>>) -> Result<()> {

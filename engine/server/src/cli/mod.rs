@@ -16,16 +16,18 @@
 //!   people may change, JSON only gets new names. Print with `print`, never with `println!`.
 //! - **Standard error is for people**: the log, progress, questions, and in the end `quorate: <what went wrong>`.
 //! - **Exit codes** say who has to act ([`crate::exit`]): 0 done, 1 failed, 2 usage, 3 settings, 4 the data
-//!   directory is locked, 5 damaged data. A subcommand whose answer is itself a finding (`verify` on a damaged
+//!   directory is locked, 5 damaged data, 6 not done for want of `--yes`. A subcommand whose answer is itself a finding (`verify` on a damaged
 //!   log) prints it and ends with [`StartError::Reported`], so that nothing is said twice.
 //! - A subcommand that waits runs in `block_on`; one that only reads files needs no runtime.
 //! - What works on a stopped node's files takes the lock of the data directory. What destroys something asks for
 //!   `--yes` and says before what it will do.
 
+mod admin;
 mod config;
 mod dev;
 mod inspect;
 mod node;
+mod repair;
 mod stopped;
 mod verify;
 
@@ -65,6 +67,13 @@ enum Command {
     /// Changes nothing. Prints every finding with file and offset. Exit codes: 0 clean (a torn tail, which a crash may
     /// leave, is clean), 5 corruption, 4 the directory is in use, 1 no corruption, but not all of it could be checked.
     Verify(verify::VerifyArgs),
+    /// Asks a running node, or has it do something: its admin listener as commands.
+    Admin(admin::AdminArgs),
+    /// Brings a quarantined replica back.
+    ///
+    /// On a running node: the replica leaves its group, a new one takes its place. Prints what it will do and needs
+    /// --yes. Exit codes: 0 done, 6 not done for want of --yes, 1 failed (say it again: it goes on where it stopped).
+    Repair(repair::RepairArgs),
 }
 
 impl Command {
@@ -78,6 +87,8 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Inspect(args) => args.run(),
             Self::Verify(args) => args.run(),
+            Self::Admin(args) => args.run(),
+            Self::Repair(args) => args.run(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The settings in the words of the engine and of the frontends.
 
 use quorate::config::{
-    Bootstrap, DiskConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges,
+    Bootstrap, DiskConfig, HlcConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges,
 };
 use quorate::{Config, NodeId};
 
@@ -31,6 +31,7 @@ impl NodeSettings {
         };
         config.snapshots = self.snapshots.engine();
         config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
+        config.hlc = HlcConfig { window: self.hlc.window.0, renew: self.hlc.renew.engine() };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);
         config.memtable_bytes = self.memory.memtable.0;

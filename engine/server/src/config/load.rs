@@ -15,7 +15,7 @@ use super::{check, file, secrets};
 pub const VARIABLE_PREFIX: &str = "QUORATE_";
 
 /// Variables with that prefix that are no keys. A subcommand that reads one of its own adds it here.
-const OTHER_VARIABLES: &[&str] = &["QUORATE_CONFIG"];
+const OTHER_VARIABLES: &[&str] = &["QUORATE_CONFIG", "QUORATE_ADMIN_TOKEN"];
 
 /// Where settings are looked for. Later ones win.
 #[derive(Clone, Debug, Default)]

@@ -26,6 +26,7 @@ mod tests;
 pub use load::{FlagValue, LoadedConfig, Sources, VARIABLE_PREFIX, load};
 pub use print::Printed;
 pub use problem::{ConfigError, Origin, Problem};
+pub(crate) use secrets::read as read_secret;
 pub use settings::{
     Admin, Bootstrap, Listen, Log, LogFormat, Memory, NodeEntry, NodeSettings, Peer, Raft, Requests, Resp,
     Snapshots, Threads,

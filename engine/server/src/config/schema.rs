@@ -276,6 +276,19 @@ pub(crate) const KEYS: &[Key] = &[
         |s| Slot::Bytes(&mut s.disk.low),
     ),
     Key::new(
+        "hlc.window",
+        Bounds::Time(millis(1_000), millis(60_000)),
+        "How far a lease for timestamps reaches: after a change of leader they may be ahead of real time by as much.",
+        |s| Slot::Time(&mut s.hlc.window),
+    ),
+    Key::new(
+        "hlc.renew",
+        Bounds::None,
+        "on-demand renews a lease while timestamps were asked for within the last window; always, for tests, keeps \
+         every group's.",
+        |s| Slot::Word(&mut s.hlc.renew),
+    ),
+    Key::new(
         "memory.memtable",
         Bounds::Bytes(mib(1), mib(1 << 20)),
         "Memory for unflushed writes of the state stores, all groups together.",

@@ -33,7 +33,11 @@ pub(super) fn read_files(loader: &mut Loader) {
     }
 }
 
-fn read(path: &Path) -> Result<SecretString, String> {
+/// The secret in the file at `path`; a line end at its end does not count.
+///
+/// # Errors
+/// Why there is none, for people.
+pub(crate) fn read(path: &Path) -> Result<SecretString, String> {
     let text = read_text(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let secret = text.strip_suffix('\n').unwrap_or(&text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);

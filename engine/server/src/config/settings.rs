@@ -35,6 +35,8 @@ pub struct NodeSettings {
     pub snapshots: Snapshots,
     /// Room on the disk.
     pub disk: Disk,
+    /// The groups' clocks.
+    pub hlc: Hlc,
     /// What all groups may use together.
     pub memory: Memory,
     /// Threads.
@@ -95,6 +97,35 @@ pub struct Raft {
     pub heartbeat_ticks: u64,
     /// Fewest ticks without a leader before an election.
     pub election_ticks: u64,
+}
+
+/// How the groups' clocks are leased.
+#[derive(Clone, Debug)]
+pub struct Hlc {
+    /// How far a lease reaches.
+    pub window: TimeSpan,
+    /// When it is renewed.
+    pub renew: Renew,
+}
+
+/// When a lease is renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Renew {
+    /// While timestamps are asked for.
+    #[default]
+    OnDemand,
+    /// Always.
+    Always,
+}
+
+impl Renew {
+    /// The same in the engine's words.
+    pub fn engine(self) -> quorate::config::Renew {
+        match self {
+            Self::OnDemand => quorate::config::Renew::OnDemand,
+            Self::Always => quorate::config::Renew::Always,
+        }
+    }
 }
 
 /// When a group publishes a snapshot, what is kept, and how fast snapshots travel.
@@ -237,6 +268,7 @@ impl Default for NodeSettings {
             },
             snapshots: Snapshots::of(&engine.snapshots),
             disk: Disk { reserve: ByteSize(engine.disk.reserve_bytes), low: ByteSize(engine.disk.low_bytes) },
+            hlc: Hlc { window: TimeSpan(engine.hlc.window), renew: Renew::default() },
             memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },
             threads: Threads { log_writers: engine.log_writers as u64, appliers: engine.appliers as u64 },
             requests: Requests { deadline: TimeSpan(engine.deadline) },

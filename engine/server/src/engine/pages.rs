@@ -128,8 +128,19 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         "range_epoch": descriptor.range_epoch.get(),
         "conf_epoch": descriptor.conf_epoch.get(),
         "replicas": replicas,
+        "quarantine": node.group(status.group).local_quarantine().as_ref().map(quarantine_json),
         "is_log_stalled": status.is_log_stalled,
         "report": node.group(status.group).local_report(),
+    })
+}
+
+fn quarantine_json(quarantine: &quorate::Quarantine) -> Value {
+    json!({
+        "reason": quarantine.reason.label(),
+        "text": quarantine.text.to_string(),
+        "file": quarantine.file.as_ref().map(|file| file.display().to_string()),
+        "offset": quarantine.offset,
+        "remedy": quarantine.remedy.label(),
     })
 }
 

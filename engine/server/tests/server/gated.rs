@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_server::operator::Operator;
 use quorate_server::{
     Access, Backend, BackendError, BoxFuture, Check, InfoSection, KeyPage, MemoryBackend, Topology, Write,
     Written,
@@ -20,6 +21,7 @@ pub(crate) struct GatedBackend {
     pub(crate) write_calls: AtomicUsize,
     /// Of the reads, in order.
     pub(crate) accesses: Mutex<Vec<Access>>,
+    pub(crate) operator: Option<Box<dyn Operator>>,
 }
 
 impl GatedBackend {
@@ -30,6 +32,7 @@ impl GatedBackend {
             writes: Semaphore::new(0),
             write_calls: AtomicUsize::new(0),
             accesses: Mutex::default(),
+            operator: None,
         }
     }
 }
@@ -104,5 +107,9 @@ impl Backend for GatedBackend {
 
     fn group(&self, _id: u64) -> Option<serde_json::Value> {
         panic!("a page that panics")
+    }
+
+    fn operator(&self) -> Option<&dyn Operator> {
+        self.operator.as_deref()
     }
 }

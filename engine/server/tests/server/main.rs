@@ -12,6 +12,7 @@ mod gated;
 mod handshake;
 mod malformed;
 mod offline;
+mod operating;
 mod pipelining;
 mod process;
 mod routing;

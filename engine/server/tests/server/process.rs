@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// One node and one group, on free ports, with temporary directories below `temporary`.
-fn dev(temporary: &Path) -> Command {
+pub(crate) fn dev(temporary: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command.args([
         "dev",
@@ -28,7 +28,7 @@ fn dev(temporary: &Path) -> Command {
 }
 
 /// Reads the output up to the line that begins with `ready`.
-fn wait_until_ready(child: &mut Child) -> Vec<String> {
+pub(crate) fn wait_until_ready(child: &mut Child) -> Vec<String> {
     let output = BufReader::new(child.stdout.as_mut().unwrap());
     let mut lines = Vec::new();
     for line in output.lines() {
@@ -40,7 +40,7 @@ fn wait_until_ready(child: &mut Child) -> Vec<String> {
     panic!("the process ended before it was ready: {lines:?}");
 }
 
-fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 

@@ -1,5 +1,6 @@
 //! Whole actors on simulated workers, disk and time: every test is one order of events, decided by a seed.
 
+mod clock;
 mod cluster;
 mod crash_points;
 mod failures;
@@ -11,5 +12,6 @@ mod repair;
 mod single;
 mod snapshots;
 mod starts;
+mod store;
 mod threads;
 mod trace;

@@ -28,12 +28,15 @@ use crate::actor::{
     SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group, start_group,
 };
 use crate::error::{Error, Result};
+use crate::hlc::ClockWatch;
 use crate::repair::{Repair, Repaired};
 
 pub(super) const GROUP: GroupId = GroupId(7);
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) const UID: GroupUid = GroupUid([9; 16]);
 const EPOCH: RangeEpoch = RangeEpoch(1);
+/// What all clocks show in the beginning.
+pub(super) const WALL: Duration = Duration::from_secs(1_000_000);
 pub(super) const DIR: &str = "/data/groups/7";
 
 /// What jobs run on.
@@ -58,6 +61,12 @@ pub(super) struct TestNode {
     /// The node's, as of its last start.
     pub(super) budget: Arc<SnapshotBudget>,
     pub(super) campaigns_at_once: bool,
+    /// Of all its starts.
+    pub(super) clock: SimClock,
+    /// Of the current start.
+    pub(super) clock_watch: Arc<ClockWatch>,
+    /// What its next start is told of its store.
+    pub(super) store_is_rotten: bool,
     network: Network,
     pools: Pools,
     starts: u64,
@@ -131,7 +140,8 @@ impl TestNode {
         }
         let stats: Arc<GroupStats> = Arc::default();
         let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
-        let deps = deps((id, 0), pools, Arc::new(disk.clone()), network, Arc::clone(&machines));
+        let clock = start_clock();
+        let deps = deps((id, 0), (pools, &clock), Arc::new(disk.clone()), network, Arc::clone(&machines));
         let absent = StartError::WorkerGone { group: GROUP };
         let handle = GroupHandle::quarantined(&deps, &start_spec(config, &stats), &absent);
         Self {
@@ -142,6 +152,9 @@ impl TestNode {
             trace: None,
             machines,
             budget: Arc::clone(&deps.snapshots),
+            clock,
+            clock_watch: Arc::clone(&deps.clock_watch),
+            store_is_rotten: false,
             campaigns_at_once: false,
             network: network.clone(),
             pools,
@@ -153,7 +166,8 @@ impl TestNode {
     /// The same replica, which is stopped, on a copy of its disk and in another network.
     pub(super) fn copied(&self, network: &Network) -> Self {
         let disk = self.disk.fork();
-        Self { disk, network: network.clone(), stats: Arc::default(), ..self.clone() }
+        let (network, stats, clock) = (network.clone(), Arc::default(), start_clock());
+        Self { disk, network, stats, clock, ..self.clone() }
     }
 
     /// Makes its directory, for a group of `count`.
@@ -181,14 +195,16 @@ impl TestNode {
     fn next_deps(&mut self) -> Arc<GroupDeps> {
         self.starts += 1;
         let machines = Arc::clone(&self.machines);
-        let deps = deps((self.id, self.starts), self.pools, self.seam(), &self.network, machines);
+        let clock = (self.pools, &self.clock);
+        let deps = deps((self.id, self.starts), clock, self.seam(), &self.network, machines);
         self.budget = Arc::clone(&deps.snapshots);
+        self.clock_watch = Arc::clone(&deps.clock_watch);
         deps
     }
 
     fn spec(&self) -> StartSpec {
-        let campaigns_at_once = self.campaigns_at_once;
-        StartSpec { campaigns_at_once, ..start_spec(&self.config, &self.stats) }
+        let (campaigns_at_once, store_is_rotten) = (self.campaigns_at_once, self.store_is_rotten);
+        StartSpec { campaigns_at_once, store_is_rotten, ..start_spec(&self.config, &self.stats) }
     }
 
     /// Its disk, as the code under test sees it.
@@ -223,7 +239,8 @@ impl TestNode {
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
-        let deps = deps((self.id, 0), self.pools, self.seam(), &self.network, machines);
+        let clock = (self.pools, &self.clock);
+        let deps = deps((self.id, 0), clock, self.seam(), &self.network, machines);
         GroupHandle::quarantined(&deps, &self.spec(), error)
     }
 
@@ -273,6 +290,11 @@ impl TestNode {
     }
 }
 
+/// Shows what all clocks show in the beginning.
+fn start_clock() -> SimClock {
+    SimClock::new(WALL, BootId([1; 16]))
+}
+
 fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
     StartSpec {
         group: GROUP,
@@ -287,7 +309,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
 
 fn deps(
     (id, start): (u64, u64),
-    pools: Pools,
+    (pools, clock): (Pools, &SimClock),
     disk: Arc<dyn Disk>,
     network: &Network,
     machines: Arc<dyn StateMachineFactory>,
@@ -302,7 +324,7 @@ fn deps(
         Arc::new(SimWorkers::new(rng.stream(label), config))
     };
     let clock: Arc<dyn Clock> = match pools {
-        Pools::Simulated => Arc::new(SimClock::new(Duration::from_secs(1_000_000), BootId([1; 16]))),
+        Pools::Simulated => Arc::new(clock.clone()),
         Pools::Threads => Arc::new(SystemClock::new()),
     };
     Arc::new(GroupDeps {
@@ -319,6 +341,7 @@ fn deps(
         outbound: network.port(id),
         machines,
         space: Arc::default(),
+        clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

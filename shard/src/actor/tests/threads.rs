@@ -19,6 +19,7 @@ use crate::actor::{
     Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
     StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
+use crate::hlc::ClockWatch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_on_a_hanging_disk_gives_its_office_away() {
@@ -113,6 +114,7 @@ async fn open(dir: &Path) -> GroupHandle {
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
         space: Arc::default(),
+        clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {

@@ -16,14 +16,14 @@ use quorate_storage::kv::{Condition, KvCommand, MemoryLoss, Op, ScanRange};
 use quorate_storage::log::LogConfig;
 use quorate_storage::state::StateDigest;
 use quorate_storage::{Index, RangeEpoch};
-use quorate_telemetry::GroupStats;
 use tokio::task::JoinSet;
 
+use super::super::network::Network;
 use super::super::node::{DEADLINE, DIR, TestNode, cluster, config};
+use super::super::store::{Machines, Records, found_in_store};
 use super::super::trace::Trace;
 use super::model::Model;
 use super::points::{Point, enumerate, simulate};
-use super::store::{Machines, Records, found_in_store};
 use crate::actor::{GroupConfig, ReadLevel, StopMode};
 
 /// Entries of a run.
@@ -99,9 +99,8 @@ async fn run(
     loss: MemoryLoss,
     point: Option<u64>,
 ) -> (TestNode, Progress) {
-    let mut node = newborn.clone();
-    node.stats = Arc::<GroupStats>::default();
-    let disk = newborn.disk.fork();
+    let mut node = newborn.copied(&Network::default());
+    let disk = node.disk.clone();
     if let Some(point) = point {
         disk.cut_power_at_call(point);
     }

@@ -17,5 +17,4 @@ mod repair;
 mod restore;
 mod rot;
 mod scenario;
-mod store;
 mod world;

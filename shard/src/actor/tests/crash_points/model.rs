@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_storage::kv::{KvCommand, Op};
 use quorate_storage::state::StateDigest;
 
-use super::store::{Records, digest_of};
+use super::super::store::{Records, digest_of};
 
 /// Operations of one entry.
 const OPS: usize = 64;

@@ -14,8 +14,8 @@ use quorate_storage::{EntryId, Index, ReplicaId};
 
 use super::super::network::Promises;
 use super::super::node::{DIR, TestNode, UID, incarnation, snapshot_path};
+use super::super::store::{State, digest_of, found_in_store};
 use super::super::trace::Trace;
-use super::store::{State, digest_of, found_in_store};
 use super::world::History;
 
 /// Where every log starts.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use quorate_storage::state::StateDigest;
 
 use super::super::node::TestNode;
+use super::super::store::{digest_of, found_in_store};
 use super::super::trace::Trace;
 use super::on_disk::{Crashed, Found, check_files};
 use super::points::{Point, enumerate, simulate};
-use super::store::{digest_of, found_in_store};
 use super::world::{History, World};
 use crate::actor::Lifecycle;
 

@@ -13,7 +13,7 @@ use quorate_storage::{EntryId, Index, RangeEpoch};
 
 use super::super::network::Network;
 use super::super::node::{DEADLINE, TestNode, cluster, config};
-use super::store::{Machines, Records};
+use super::super::store::{Machines, Records};
 use crate::actor::{GroupConfig, StartError, StopMode};
 use crate::repair::Repaired;
 

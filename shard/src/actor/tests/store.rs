@@ -13,7 +13,7 @@ use quorate_storage::state::{AppliedIndexReader, RecordHasher, StateDigest, Stat
 use quorate_storage::{Index, Result};
 use quorate_telemetry::SeededRng;
 
-use super::super::node::{DIR, UID};
+use super::node::{DIR, UID};
 use crate::actor::{StateContext, StateMachineFactory};
 
 pub(super) type Records = BTreeMap<Bytes, Bytes>;
