@@ -54,7 +54,7 @@ impl Scenario for Away {
     }
 
     fn every(&self) -> u64 {
-        5
+        3
     }
 
     async fn image(&self) -> World {
@@ -127,7 +127,7 @@ impl Scenario for Join {
     }
 
     fn every(&self) -> u64 {
-        5
+        3
     }
 
     async fn image(&self) -> World {

@@ -69,6 +69,8 @@ impl Found {
         let records = crashed.history.records_through(self.state.marker);
         assert!(self.state.records == records, "the state is not what its marker {} says", self.state.marker);
         assert_eq!(self.state.digest, digest_of(&records), "the digest at {}", self.state.marker);
+        let before = crashed.before.map_or(Index(0), |before| before.state.marker);
+        assert!(self.state.marker >= before, "the state went back from {before} to {}", self.state.marker);
         let sound: Vec<EntryId> = self.log.snapshots.iter().map(|token| token.id).collect();
         let sound: Vec<EntryId> = sound.into_iter().filter(|id| !crashed.rotten.contains(id)).collect();
         let Some(newest) = sound.last() else {

@@ -20,7 +20,7 @@ impl Scenario for Publish {
     }
 
     fn every(&self) -> u64 {
-        if self.leads { 5 } else { 5 }
+        7
     }
 
     async fn image(&self) -> World {

@@ -15,7 +15,7 @@ impl Scenario for Repair {
     }
 
     fn every(&self) -> u64 {
-        3
+        5
     }
 
     async fn image(&self) -> World {

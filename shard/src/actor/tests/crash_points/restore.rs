@@ -56,7 +56,7 @@ impl Scenario for Restore {
     }
 
     fn every(&self) -> u64 {
-        3
+        1
     }
 
     async fn image(&self) -> World {

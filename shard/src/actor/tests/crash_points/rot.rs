@@ -23,7 +23,7 @@ impl Scenario for Rot {
     }
 
     fn every(&self) -> u64 {
-        3
+        5
     }
 
     async fn image(&self) -> World {
