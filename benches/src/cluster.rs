@@ -22,6 +22,17 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `nodes` nodes with `groups` groups of three replicas under `dir`.
     pub(crate) async fn start(dir: &Path, nodes: u64, groups: u16, store: StoreKind) -> Result<Self, Error> {
+        Self::start_with(dir, nodes, groups, store, &|_config| {}).await
+    }
+
+    /// [`Cluster::start`], with what `configure` changes in each node's configuration.
+    pub(crate) async fn start_with(
+        dir: &Path,
+        nodes: u64,
+        groups: u16,
+        store: StoreKind,
+        configure: &dyn Fn(&mut Config),
+    ) -> Result<Self, Error> {
         let peers = free_addresses(nodes).map_err(|source| Error::Io { what: "no free port", source })?;
         let mut cluster = Self { nodes: Vec::new(), disks: Vec::new() };
         let mut opening = Vec::new();
@@ -32,6 +43,7 @@ impl Cluster {
             config.listen = peers.iter().find(|peer| peer.node == config.node).map(|peer| peer.peer);
             config.bootstrap.nodes.clone_from(&peers);
             config.bootstrap.ranges = uniform_ranges(groups);
+            configure(&mut config);
             let seams = Seams::production(&config)?;
             cluster.disks.push(Arc::clone(&seams.disk));
             opening.push(tokio::spawn(quorate::open_with_seams(config, seams)));

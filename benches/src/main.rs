@@ -4,6 +4,7 @@ mod cluster;
 mod kv;
 mod machine;
 mod resp;
+mod snapshot;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Bench {
     Kv(kv::Options),
     /// SET and GET through the Redis frontend of a cluster, against one Redis server that syncs every write.
     Resp(resp::Options),
+    /// Other groups' writes while one large group publishes a snapshot and seeds a new replica with it.
+    Snapshot(snapshot::Options),
 }
 
 /// Why a benchmark could not be run.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.bench {
         Bench::Kv(options) => kv::run(options),
         Bench::Resp(options) => resp::run(options),
+        Bench::Snapshot(options) => snapshot::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 pub use quorate_shard::hlc::{HlcConfig, Renew};
 use quorate_shard::hlc::{WINDOW_MAX, WINDOW_MIN};
+use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::kv::StoreKind;
 use quorate_storage::{ClusterId, KeyRange, NodeId};
 
@@ -77,8 +79,8 @@ pub struct SnapshotConfig {
     pub follower_grace: Duration,
     /// Snapshots kept, as far as they take no more than three times the newest. Default 3; 2 or 3.
     pub kept: usize,
-    /// Bytes of snapshots that this node sends, or reads back to verify them, in a second. Default 64 MiB; 1 KiB to
-    /// 16 GiB.
+    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second. Default
+    /// 64 MiB; 1 KiB to 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots that this node writes at one time. Default 2; 1 to 64.
     pub publishing_max: usize,
@@ -134,6 +136,42 @@ impl SnapshotConfig {
     }
 }
 
+/// What the start of a group trusts and reads, and how many start at one time.
+#[derive(Clone, Debug)]
+pub struct ColdStartConfig {
+    /// When a state that is as fresh as the newest snapshot is not restored. Default [`Policy::Snapshot`].
+    pub policy: Policy,
+    /// What is read of the newest snapshot where the start does not restore it. Default [`VerifyMode::Deferred`].
+    pub verify: VerifyMode,
+    /// Groups that are opened at one time. Default 8; 1 to 256.
+    pub opening_max: usize,
+    /// Groups among them whose state is restored at one time, or whose snapshot is read whole; the others do not wait
+    /// for them. Default 2; 1 to 64.
+    pub restoring_max: usize,
+    /// Told of every start of a group that succeeded. Must not block. Default: none.
+    pub observer: Option<Arc<dyn ColdStartObserver>>,
+}
+
+impl Default for ColdStartConfig {
+    fn default() -> Self {
+        let (policy, verify) = (Policy::default(), VerifyMode::default());
+        Self { policy, verify, opening_max: 8, restoring_max: 2, observer: None }
+    }
+}
+
+impl ColdStartConfig {
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |field, why| Err(Error::Config { field, why });
+        if !(1..=256).contains(&self.opening_max) {
+            return refuse("cold_start.opening_max", "must be 1 to 256");
+        }
+        if !(1..=64).contains(&self.restoring_max) {
+            return refuse("cold_start.restoring_max", "must be 1 to 64");
+        }
+        Ok(())
+    }
+}
+
 /// The room that is kept on the data directory's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskConfig {
@@ -177,6 +215,8 @@ pub struct Config {
     pub raft: RaftConfig,
     /// Snapshots.
     pub snapshots: SnapshotConfig,
+    /// How groups start.
+    pub cold_start: ColdStartConfig,
     /// Room on the disk.
     pub disk: DiskConfig,
     /// The groups' clocks.
@@ -210,6 +250,7 @@ impl Config {
             store: StoreKind::Lsm,
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
             snapshots: SnapshotConfig::default(),
+            cold_start: ColdStartConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
             hlc: HlcConfig::default(),
             log_writers: 4,
@@ -247,6 +288,7 @@ impl Config {
             return refuse("hlc.window", "must be 1 s to 60 s");
         }
         self.snapshots.check()?;
+        self.cold_start.check()?;
         self.disk.check()?;
         self.check_nodes()
     }

@@ -48,6 +48,9 @@ pub use config::Config;
 pub use error::{Error, Result};
 pub use group::{Applied, Group};
 pub use kv::{ScanOptions, WriteBatch, Written};
-pub use node::{DiskRoom, GroupReadiness, Node, Placement, Readiness, Topology, TopologyGroup, TopologyNode};
+pub use node::{
+    DiskRoom, GroupReadiness, Node, Placement, Readiness, StartProgress, Topology, TopologyGroup,
+    TopologyNode,
+};
 pub use repair::{Condition, NotRepairable, RepairPlan, RepairStep};
 pub use seams::Seams;

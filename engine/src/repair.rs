@@ -61,6 +61,8 @@ pub enum Condition {
     Quarantined(String),
     /// Entries of its log are unreadable, and no other replica has given them yet; the text says which.
     Repairing(String),
+    /// It has no intact snapshot that its log reaches, and no other replica has given it one yet; the text says why.
+    Waiting(String),
 }
 
 /// Why there is nothing to repair.
@@ -148,6 +150,7 @@ fn condition_of(handle: &GroupHandle) -> Option<Condition> {
     match handle.status().lifecycle {
         Lifecycle::Quarantined(reason) => Some(Condition::Quarantined(reason.to_string())),
         Lifecycle::Repairing(reason) => Some(Condition::Repairing(reason.to_string())),
+        Lifecycle::Waiting(reason) => Some(Condition::Waiting(reason.to_string())),
         _ => None,
     }
 }

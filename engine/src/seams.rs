@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// Threads that read state and old log entries.
 const READ_THREADS: usize = 2;
-/// Threads that open groups, write snapshots and compact stores.
+/// Threads that write snapshots and compact stores.
 const BACKGROUND_THREADS: usize = 2;
 
 /// Everything through which a node touches the world.
@@ -63,6 +63,8 @@ impl Seams {
                 apply: pool("apply", config.appliers)?,
                 read: pool("read", READ_THREADS)?,
                 background: pool("background", BACKGROUND_THREADS)?,
+                open: pool("open", config.cold_start.opening_max)?,
+                restore: pool("restore", config.cold_start.restoring_max)?,
             },
             recorder: Arc::new(metrics::NoopRecorder),
         })

@@ -89,6 +89,7 @@ metrics! {
     LOG_DROPPED_ENTRIES: Counter, Count, "quorate_log_dropped_entries_total", "Log entries dropped in a repair because they cannot have been committed.";
     APPLIED_ENTRIES: Counter, Count, "quorate_applied_entries_total", "Entries applied to state machines.";
     APPLIED_BATCHES: Counter, Count, "quorate_applied_batches_total", "Batches applied to state machines.";
+    COLD_START_READ_BYTES: Counter, Bytes, "quorate_cold_start_read_bytes_total", "Bytes of snapshots, and of logs for a volatile replay, that the starts of groups have read.";
     DUPLICATES_DROPPED: Counter, Count, "quorate_duplicates_dropped_total", "Entries at or below the floor that were dropped.";
     VOLATILE_REPLAYED: Counter, Count, "quorate_volatile_replayed_total", "Volatile entries replayed by the cold-start gate.";
     SNAPSHOTS_PUBLISHED: Counter, Count, "quorate_snapshots_published_total", "Snapshots published.";
@@ -98,6 +99,7 @@ metrics! {
     SNAPSHOTS_REFUSED: Counter, Count, "quorate_snapshots_refused_total", "Snapshots not begun: no room, or too many received at one time.";
     SNAPSHOT_SENT_BYTES: Counter, Bytes, "quorate_snapshot_sent_bytes_total", "Bytes of snapshots sent to other replicas.";
     SNAPSHOT_RECEIVED_BYTES: Counter, Bytes, "quorate_snapshot_received_bytes_total", "Bytes of snapshots received from other replicas.";
+    SNAPSHOT_WAITS: Counter, Count, "quorate_snapshot_waits_total", "Times a replica had no intact snapshot that its log reaches, and waited for one of another replica.";
     SNAPSHOTS_RESUMED: Counter, Count, "quorate_snapshots_resumed_total", "Snapshot transfers that went on after a broken connection.";
     LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
     LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quorate::StartProgress;
+
 use crate::backend::{Backend, BoxFuture};
 use crate::config::NodeSettings;
 use crate::exit::StartError;
@@ -40,6 +42,9 @@ pub trait RunningCluster: fmt::Debug + Send + Sync {
     /// # Errors
     /// A group failed to start, or the settings do not fit the cluster.
     fn ready(&self) -> BoxFuture<'_, Result<(), StartError>>;
+
+    /// How many groups of these nodes have come how far.
+    fn progress(&self) -> StartProgress;
 
     /// Transfers leaderships, drains proposals, persists and closes. Ends when all is on disk.
     ///

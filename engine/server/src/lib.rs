@@ -19,6 +19,7 @@ pub mod memory;
 pub mod node;
 pub mod operator;
 pub mod options;
+mod progress;
 pub mod resp;
 mod serve;
 pub mod signals;

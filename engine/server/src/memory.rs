@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use quorate::StartProgress;
 use serde_json::json;
 
 use crate::backend::{
@@ -210,6 +211,10 @@ impl RunningCluster for RunningMemoryCluster {
 
     fn ready(&self) -> BoxFuture<'_, Result<(), StartError>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn progress(&self) -> StartProgress {
+        StartProgress::default()
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), StartError>> {

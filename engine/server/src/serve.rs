@@ -14,6 +14,7 @@ use crate::admin::{self, AdminServer};
 use crate::backend::BoxFuture;
 use crate::cluster::{ClusterNode, RunningCluster, Started};
 use crate::exit::StartError;
+use crate::progress;
 use crate::resp::{self, RespServer};
 use crate::signals::Signals;
 
@@ -99,6 +100,7 @@ async fn serve(
         biased;
         () = stop.cancelled() => return Ok(frontends),
         ready = running.ready() => ready?,
+        never = progress::tell(running) => match never {},
     }
     print(out, format_args!("ready {} in={}ms\n", plan.ready, begun.elapsed().as_millis()))?;
     stop.cancelled().await;

@@ -45,7 +45,7 @@ use crate::group::Group;
 use crate::kv::{Kv, ScanOptions, WriteBatch, Written};
 use crate::repair::RepairPlan;
 use crate::seams::Seams;
-pub use readiness::{GroupReadiness, Readiness};
+pub use readiness::{GroupReadiness, Readiness, StartProgress};
 pub use topology::{Placement, Topology, TopologyGroup, TopologyNode};
 
 /// What a node is made of; shared by its handles and its tasks.

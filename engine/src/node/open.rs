@@ -171,6 +171,16 @@ async fn watch_disk(config: &Config, seams: &Seams) -> Result<(Arc<DiskSpace>, A
 async fn open_groups(core: &Arc<Core>, catalog_group: &GroupDescriptor) -> Result<()> {
     let data = core.data()?;
     let found = data.groups()?;
+    let cold_start = &core.config.cold_start;
+    tracing::info!(
+        node = core.config.node.get(),
+        groups = found.len(),
+        policy = cold_start.policy.as_str(),
+        verify = cold_start.verify.as_str(),
+        opening_max = cold_start.opening_max,
+        restoring_max = cold_start.restoring_max,
+        "opening groups"
+    );
     // Group 0 comes first on every node. Where others are, or its tombstone is, it was here and is gone: made anew
     // under its old id it would have forgotten its votes.
     let is_new = found.is_empty() && data.replica(CATALOG_GROUP)?.is_none();
@@ -268,6 +278,11 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             follower_grace: config.snapshots.follower_grace,
             kept: config.snapshots.kept,
             ..Default::default()
+        },
+        cold_start: actor::ColdStartConfig {
+            policy: config.cold_start.policy,
+            verify: config.cold_start.verify,
+            observer: config.cold_start.observer.clone(),
         },
         hlc: config.hlc,
         ..Default::default()

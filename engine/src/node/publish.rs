@@ -46,6 +46,8 @@ fn watch_node(core: &Core) {
         ("apply", &workers.apply),
         ("read", &workers.read),
         ("background", &workers.background),
+        ("open", &workers.open),
+        ("restore", &workers.restore),
     ] {
         collector.watch_workers(pool, Arc::clone(workers));
     }

@@ -3,6 +3,7 @@
 use quorate_shard::actor::{GroupHandle, Lifecycle};
 use quorate_shard::disk_space::Room;
 use quorate_storage::GroupId;
+use quorate_telemetry::stats::GroupState;
 
 use super::Node;
 
@@ -15,10 +16,16 @@ pub enum GroupReadiness {
     NoLeader,
     /// Its replica here has not been opened yet.
     Opening,
+    /// Its state is being restored from a snapshot, or a snapshot is read whole.
+    Restoring,
+    /// It runs, and applies what its log had when it was started.
+    Replaying,
     /// Its directory is gone: the replica must be replaced.
     Lost,
     /// Entries of its log are unreadable and are being fetched from other nodes.
     Repairing(String),
+    /// It has no intact snapshot that its log reaches, and waits for one of another node: it votes, and serves nothing.
+    Waiting(String),
     /// A failure of its own has stopped it.
     Quarantined(String),
 }
@@ -38,12 +45,77 @@ pub struct Readiness {
     pub groups: Vec<(GroupId, GroupReadiness)>,
 }
 
+/// How far the groups of a node are, on the way to being ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartProgress {
+    /// Not opened yet.
+    pub opening: usize,
+    /// Their state is being restored.
+    pub restoring: usize,
+    /// They run and catch up with their own logs.
+    pub replaying: usize,
+    /// They have caught up and wait for a leader.
+    pub leaderless: usize,
+    /// They can serve.
+    pub ready: usize,
+    /// Out of service by a failure of their own: nothing is waited for.
+    pub out_of_service: usize,
+}
+
+impl StartProgress {
+    /// The groups of two nodes.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            opening: self.opening + other.opening,
+            restoring: self.restoring + other.restoring,
+            replaying: self.replaying + other.replaying,
+            leaderless: self.leaderless + other.leaderless,
+            ready: self.ready + other.ready,
+            out_of_service: self.out_of_service + other.out_of_service,
+        }
+    }
+
+    /// All groups of the node.
+    pub fn total(&self) -> usize {
+        let Self { opening, restoring, replaying, leaderless, ready, out_of_service } = *self;
+        opening + restoring + replaying + leaderless + ready + out_of_service
+    }
+}
+
 impl Readiness {
+    /// How many groups have come how far.
+    pub fn progress(&self) -> StartProgress {
+        let mut progress = StartProgress::default();
+        for (_, readiness) in &self.groups {
+            *match readiness {
+                GroupReadiness::Opening => &mut progress.opening,
+                GroupReadiness::Restoring => &mut progress.restoring,
+                GroupReadiness::Replaying => &mut progress.replaying,
+                GroupReadiness::NoLeader => &mut progress.leaderless,
+                GroupReadiness::Ready => &mut progress.ready,
+                GroupReadiness::Lost
+                | GroupReadiness::Repairing(_)
+                | GroupReadiness::Waiting(_)
+                | GroupReadiness::Quarantined(_) => &mut progress.out_of_service,
+            } += 1;
+        }
+        progress
+    }
+
     /// Whether requests should come here: a catalog is known, and every group that is not out of service by
     /// a failure of its own has a leader. A full or hanging disk does not count here: its node serves what it can.
     pub fn is_ready(&self) -> bool {
-        let serves = |readiness: &GroupReadiness| {
-            !matches!(readiness, GroupReadiness::NoLeader | GroupReadiness::Opening)
+        let serves = |readiness: &GroupReadiness| match readiness {
+            GroupReadiness::Opening
+            | GroupReadiness::Restoring
+            | GroupReadiness::Replaying
+            | GroupReadiness::NoLeader => false,
+            GroupReadiness::Ready
+            | GroupReadiness::Lost
+            | GroupReadiness::Repairing(_)
+            | GroupReadiness::Waiting(_)
+            | GroupReadiness::Quarantined(_) => true,
         };
         self.has_catalog && !self.is_stopping && self.groups.iter().all(|(_, group)| serves(group))
     }
@@ -64,6 +136,14 @@ impl Node {
         }
     }
 
+    /// Of a group that takes no part yet.
+    fn opening(&self, group: GroupId) -> GroupReadiness {
+        match self.core.collector.report_group(group.get()).map(|report| report.state) {
+            Some(GroupState::Restoring) => GroupReadiness::Restoring,
+            _ => GroupReadiness::Opening,
+        }
+    }
+
     fn stalled(&self) -> Vec<GroupId> {
         let is_stalled = |handle: &GroupHandle| {
             let status = handle.status();
@@ -77,11 +157,13 @@ impl Node {
         if self.core.lost.lock().contains(&group) {
             return GroupReadiness::Lost;
         }
-        let Some(handle) = self.core.registry.get(group) else { return GroupReadiness::Opening };
+        let Some(handle) = self.core.registry.get(group) else { return self.opening(group) };
         let status = handle.status();
         match status.lifecycle {
             Lifecycle::Repairing(reason) => GroupReadiness::Repairing(reason.to_string()),
+            Lifecycle::Waiting(reason) => GroupReadiness::Waiting(reason.to_string()),
             Lifecycle::Quarantined(reason) => GroupReadiness::Quarantined(reason.to_string()),
+            _ if status.is_replaying() => GroupReadiness::Replaying,
             _ if status.role.leader.is_some() => GroupReadiness::Ready,
             _ => GroupReadiness::NoLeader,
         }

@@ -99,7 +99,7 @@ pub(super) async fn start(core: &Core, group: GroupId, campaigns_at_once: bool) 
     }
 }
 
-/// Starts a quarantined replica again, once its last disk write has ended; with `store_is_rotten` its state is
+/// Starts a replica that is quarantined, or that has got the snapshot it waited for, again, once its last disk write has ended; with `store_is_rotten` its state is
 /// restored from snapshot and log. Nothing happens if somebody else opens or removes it.
 pub(super) async fn restart(core: &Core, group: GroupId, store_is_rotten: bool) -> Result<()> {
     let Some(opening) = Opening::again(core, group) else { return Ok(()) };
@@ -124,8 +124,21 @@ fn spec(core: &Core, group: GroupId) -> Result<StartSpec> {
         campaigns_at_once: false,
         stats: core.collector.register(group.get()),
         listener: (group == CATALOG_GROUP).then(|| catalog::follower(&core.copy, &core.changed)),
+        is_alone: is_alone(core, group),
         store_is_rotten: false,
     })
+}
+
+/// Whether the group has no other replica, as far as this node knows. Before the catalog is read: whether there is no
+/// other node.
+fn is_alone(core: &Core, group: GroupId) -> bool {
+    let (catalog, own) = (core.copy.load(), core.config.node);
+    if let Some(record) = catalog.groups.get(&group).filter(|_| catalog.version.is_some()) {
+        return record.descriptor.replicas.iter().all(|replica| replica.node == own);
+    }
+    let remembered = core.remembered.lock();
+    let configured = core.config.bootstrap.nodes.iter().map(|configured| configured.node);
+    remembered.keys().copied().chain(configured).all(|node| node == own)
 }
 
 async fn open_claimed(core: &Core, opening: Opening, spec: StartSpec) {
@@ -214,8 +227,10 @@ pub(super) async fn destroy(core: &Core, group: GroupId) -> Result<()> {
     let Some(_claim) = Opening::again(core, group) else { return Ok(()) };
     let mut is_evidence = false;
     if let Some(handle) = core.registry.get(group) {
-        is_evidence =
-            matches!(handle.status().lifecycle, Lifecycle::Quarantined(_) | Lifecycle::Repairing(_));
+        is_evidence = matches!(
+            handle.status().lifecycle,
+            Lifecycle::Quarantined(_) | Lifecycle::Repairing(_) | Lifecycle::Waiting(_)
+        );
         handle.stop(StopMode::Now).await;
     }
     let data = core.data()?;

@@ -1,5 +1,5 @@
-//! Brings groups back whose quarantine needs no operator: those that found no room on the disk, and those whose
-//! store has failed, which is rebuilt from snapshot and log.
+//! Brings groups back that need no operator: those that found no room on the disk, those whose store has failed, which
+//! is rebuilt from snapshot and log, and those that have got the snapshot they waited for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -65,6 +65,10 @@ fn look(core: &Arc<Core>, attempts: &mut BTreeMap<GroupId, Attempts>) {
         is_out || now < made.next_at.saturating_add(HEALTHY_AFTER)
     });
     for (&group, handle) in groups.iter() {
+        if handle.wants_restart() {
+            revive(core, group, false);
+            continue;
+        }
         let Some(remedy) = handle.remedy() else { continue };
         // A rebuild that failed, for whatever reason, leaves the store as it was.
         let is_rotten = attempts.get(&group).is_some_and(|made| made.is_rotten);
@@ -90,7 +94,7 @@ fn look(core: &Arc<Core>, attempts: &mut BTreeMap<GroupId, Attempts>) {
 fn revive(core: &Arc<Core>, group: GroupId, is_rotten: bool) {
     let here = Arc::clone(core);
     core.tasks.lock().spawn(async move {
-        tracing::info!(group = group.get(), is_rotten, "starting a quarantined group again");
+        tracing::info!(group = group.get(), is_rotten, "starting a group again");
         if let Err(error) = replicas::restart(&here, group, is_rotten).await {
             tracing::warn!(group = group.get(), %error, "the group was not started again");
         }

@@ -16,4 +16,5 @@ mod reopening;
 mod single;
 mod snapshots;
 mod topology;
+mod waiting;
 mod writing;

@@ -204,6 +204,8 @@ fn seams(pools: Pools, seed: u64, disk: &SimDisk, (network, id): (&MemoryNetwork
             apply: workers(2),
             read: workers(3),
             background: workers(4),
+            open: workers(5),
+            restore: workers(6),
         },
         recorder: Arc::new(metrics::NoopRecorder),
     }

@@ -120,6 +120,7 @@ mod tests {
             commit: Index(200),
             handed: Index(200),
             applied: Index(200),
+            is_waiting: false,
             applying_bytes: 0,
             tail_bytes: 0,
             peers,

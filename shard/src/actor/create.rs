@@ -46,7 +46,7 @@ pub async fn create_group(deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), 
     let group = spec.descriptor.group;
     let on_worker = Arc::clone(&deps);
     let job = move || create(&on_worker, spec).map_err(|cause| StartError::Open { group, cause });
-    run(&deps, group, job).await
+    run(deps.workers.background.as_ref(), group, job).await
 }
 
 fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {

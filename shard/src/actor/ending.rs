@@ -61,7 +61,7 @@ impl Actor {
         let Some(stopping) = self.stopping.as_ref().filter(|_| self.ending.is_none()) else { return };
         let core = &self.core.0;
         let leads_others = stopping.waits_for_heir && core.role().is_leader;
-        let is_applied = core.status().applied == core.status().handed;
+        let is_applied = core.is_waiting() || core.status().applied == core.status().handed;
         let is_durable = self.timers.durable_ready == self.timers.handed_ready;
         if !leads_others && self.pending.is_empty() && self.reads.is_empty() && is_applied && is_durable {
             self.ending = Some(Ending::Stopped { clean: true });

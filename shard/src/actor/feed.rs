@@ -1,6 +1,6 @@
 //! What happens to a group, as inputs of its core.
 
-use quorate_storage::NodeId;
+use quorate_storage::{Index, NodeId};
 use quorate_transport::{RaftMessage, RaftMessageKind};
 use tokio::time::Instant;
 
@@ -27,19 +27,22 @@ impl Actor {
                 self.inputs.push(Input::LeaderQuarantined { replica, term });
             }
             Event::Persisted { ready, is_idle } => self.on_persisted(ready, is_idle),
-            Event::Applied { through } => {
-                self.note_lease_applied(through);
-                self.inputs.push(Input::Applied { through });
-            }
+            Event::Applied { through } => self.on_applied(through),
+            Event::Restoring(restoration) => self.restore(*restoration),
             Event::Fetched { fetch, entries } => self.inputs.push(Input::Fetched { fetch, entries }),
+            Event::LabelRead(read) => self.on_label_read(read),
             Event::SnapshotPublished(outcome) => self.on_published(outcome),
             Event::SnapshotSettled(outcome) => self.on_settled(outcome),
-            Event::SnapshotSent { to, number, delivered } => {
-                if self.transfers.end(to, number) {
+            Event::SnapshotSent { to, number, is_rafts, delivered } => {
+                if self.transfers.end(to, number) && is_rafts {
                     self.inputs.push(Input::SnapshotSent { to, delivered });
                 }
             }
             Event::SnapshotSuspect { token, rot } => self.on_suspect(token, rot),
+            Event::RestoreFailed { token, error } => self.wait_for_snapshot(token, &error),
+            Event::SnapshotOffered(offer) => self.on_snapshot_offered(offer),
+            Event::WaitedRecorded { is_recorded } => self.on_waited_recorded(is_recorded),
+            Event::SnapshotWanted(wanted) => self.on_snapshot_wanted(wanted),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }
@@ -82,6 +85,14 @@ impl Actor {
             Ok(()) => Error::Stopped { group: self.shared.group },
         };
         request.fail(error);
+    }
+
+    fn on_applied(&mut self, through: Index) {
+        if !self.is_waited_restored(through) {
+            self.note_lease_applied(through);
+            self.inputs.push(Input::Applied { through });
+            self.end_waiting();
+        }
     }
 
     /// A message counts only from the node its sender lives on. A sender the descriptor does not name yet (the leader

@@ -1,22 +1,23 @@
-//! Carries out what the cold-start gate decides: asks the state machine, restores it if it must be, and reports once
-//! that has succeeded or failed. Runs on a background worker, before the raft node exists.
+//! Carries out what the cold-start gate decides, before the raft node exists: restores the state machine if it must be,
+//! verifies the newest snapshot if that is asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::cold_start::{
-    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, StoreCondition, decide,
+    AppliedMark, ColdStartReport, Decision, Inputs, Outcome, Reading, RefusalReason, StoreCondition,
+    VerifyMode, apply_header, decide, needs_header,
 };
+use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::LogState;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
+use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
     ConfEpoch, ConfState, EntryId, Error, GroupDescriptor, GroupId, Index, KeyRange, RangeEpoch, Result,
     Timestamp,
 };
-use quorate_telemetry::{Clock, GroupStats};
+use quorate_telemetry::Clock;
 
 use crate::actor::spec::ColdStartConfig;
 use crate::actor::start::StartError;
@@ -29,154 +30,246 @@ pub(crate) struct Gate<'a> {
     /// Usable ones, oldest first.
     pub(crate) tokens: &'a [SnapshotToken],
     pub(crate) log: &'a LogState,
+    pub(crate) held: &'a Held,
     pub(crate) config: &'a ColdStartConfig,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) stats: &'a GroupStats,
-    /// Found by a scan or a read before this start.
-    pub(crate) store_is_rotten: bool,
-    /// When this start began, on the monotonic clock.
-    pub(crate) began: Duration,
+    pub(crate) disk: &'a dyn Disk,
+    /// See [`crate::actor::StartSpec::is_alone`].
+    pub(crate) is_alone: bool,
 }
 
-/// What the state machine said of itself.
-struct Held {
+/// What the state machine says of itself.
+#[derive(Debug)]
+pub(crate) struct Held {
     reading: Reading,
     record: Option<AppliedRecord>,
     store: StoreCondition,
 }
 
-impl Gate<'_> {
-    /// Brings the state machine to a floor that the log reaches, and gives what it then holds, with the snapshots that
-    /// were not found damaged on the way.
-    ///
-    /// # Errors
-    /// [`StartError::Refused`] if log and state contradict each other; [`StartError::Open`] if no snapshot that is
-    /// needed could be restored.
-    pub(crate) fn pass(
-        &self,
-        machine: &mut dyn StateMachine,
-    ) -> Result<(AppliedRecord, &[SnapshotToken]), StartError> {
-        let held = self.ask(machine);
-        let mut tokens = self.tokens;
-        let mut first_failure: Option<Error> = None;
-        loop {
-            let decision = decide(&self.inputs(&held, tokens.last().copied()));
-            let mut report = self.report(decision, &held);
-            if let Outcome::Refused(reason) = decision.outcome {
-                // A snapshot that should have been there is the cause; the gap is only what follows from it.
-                report.failure.clone_from(&first_failure);
-                self.publish(report);
-                return Err(match first_failure {
-                    Some(cause) => StartError::Open { group: self.group, cause },
-                    None => StartError::Refused { group: self.group, reason: reason.as_str() },
-                });
-            }
-            let before = self.clock.monotonic();
-            match self.carry_out(&decision, &held, machine) {
-                Ok(record) => {
-                    report.restore = self.clock.monotonic().saturating_sub(before);
-                    report.bytes_read = decision.restore_from.map_or(0, |token| token.bytes);
-                    self.publish(report);
-                    return Ok((record, tokens));
-                }
-                Err(error) => {
-                    tracing::error!(group = %self.group, %error, "snapshot not restored");
-                    let failure = first_failure.get_or_insert(error).clone();
-                    // The older one, as far as the log still reaches it.
-                    let Some((_, older)) = tokens.split_last().filter(|(_, older)| !older.is_empty()) else {
-                        report.failure = Some(failure.clone());
-                        self.publish(report);
-                        return Err(StartError::Open { group: self.group, cause: failure });
-                    };
-                    tokens = older;
-                }
-            }
-        }
-    }
+/// How the gate was passed.
+pub(crate) struct Passed {
+    /// What it holds: the floor. For a replica that waits, the log's base, without a membership.
+    pub(crate) record: AppliedRecord,
+    /// Snapshots that were not found damaged on the way, oldest first.
+    pub(crate) intact: Vec<SnapshotToken>,
+    /// Those that were: never to be used again.
+    pub(crate) damaged: Vec<SnapshotToken>,
+    /// Why the replica has to wait for a snapshot of another one, if it has to.
+    pub(crate) waits: Option<Arc<str>>,
+    /// All but the times that only the caller knows; `None` if it has to wait.
+    pub(crate) report: Option<ColdStartReport>,
+}
 
-    fn inputs(&self, held: &Held, snapshot: Option<SnapshotToken>) -> Inputs<'_> {
-        Inputs {
-            snapshot,
-            commit: self.log.hard_state.commit,
-            log: &self.log.skeleton,
-            reading: held.reading,
-            store: held.store,
-            incarnation: self.owner.incarnation,
-            policy: self.config.policy,
-        }
-    }
+/// A decision that was carried out.
+struct Done {
+    record: AppliedRecord,
+    bytes_read: u64,
+    /// Found damaged, and not needed. The newest first.
+    damaged: Vec<SnapshotToken>,
+}
 
+impl Held {
     /// Reads the applied record. No error of the reader aborts a start.
-    fn ask(&self, machine: &dyn StateMachine) -> Held {
+    pub(crate) fn ask(group: GroupId, machine: &dyn StateMachine, store_is_rotten: bool) -> Self {
         let Some(reader) = machine.as_applied_index_reader() else {
-            return Held { reading: Reading::NotReader, record: None, store: StoreCondition::Trusted };
+            return Self { reading: Reading::NotReader, record: None, store: StoreCondition::Trusted };
         };
         let store = match reader.is_trusted() {
-            _ if self.store_is_rotten => StoreCondition::Rotten,
+            _ if store_is_rotten => StoreCondition::Rotten,
             true => StoreCondition::Trusted,
             false => StoreCondition::UncleanBoot,
         };
         match reader.applied_record() {
             Ok(Some(record)) => {
                 let reading = Reading::Record(AppliedMark::from(&record));
-                Held { reading, record: Some(record), store }
+                Self { reading, record: Some(record), store }
             }
-            Ok(None) => Held { reading: Reading::Missing, record: None, store },
+            Ok(None) => Self { reading: Reading::Missing, record: None, store },
             Err(error) => {
-                tracing::warn!(group = %self.group, %error, "cannot read the applied record");
-                Held { reading: Reading::Failed, record: None, store }
+                tracing::warn!(%group, %error, "cannot read the applied record");
+                Self { reading: Reading::Failed, record: None, store }
             }
+        }
+    }
+}
+
+impl Gate<'_> {
+    /// Whether this start moves as many bytes as the state has: it restores, or reads a whole snapshot.
+    pub(crate) fn is_heavy(&self, machine: &mut dyn StateMachine) -> bool {
+        let decision = decide(&self.inputs(self.tokens.last().copied()));
+        let is_read = self.config.verify == VerifyMode::Eager || needs_header(machine);
+        decision.is_start() && (decision.restore_from.is_some() || (is_read && !self.tokens.is_empty()))
+    }
+
+    /// Brings the state machine to a floor that the log reaches. Where every snapshot that could do it is damaged or
+    /// gone, and other replicas have the state, this one waits for a snapshot of theirs: its log is whole all the same.
+    ///
+    /// # Errors
+    /// [`StartError::Refused`] if log and state contradict each other; [`StartError::Open`] if no snapshot that is
+    /// needed could be used.
+    pub(crate) fn pass(&self, machine: &mut dyn StateMachine) -> Result<Passed, StartError> {
+        let began = self.clock.monotonic();
+        let mut tokens = self.tokens;
+        let mut damaged = Vec::new();
+        let mut first_failure: Option<Error> = None;
+        loop {
+            let decision = decide(&self.inputs(tokens.last().copied()));
+            if let Outcome::Refused(reason) = decision.outcome {
+                if reason == RefusalReason::Gap && !self.has_nobody_else() {
+                    return Ok(self.wait((tokens, damaged), first_failure.as_ref()));
+                }
+                // A snapshot that should have been there is the cause; the gap is only what follows from it.
+                return Err(match first_failure {
+                    Some(cause) => StartError::Open { group: self.group, cause },
+                    None => StartError::Refused { group: self.group, reason: reason.as_str() },
+                });
+            }
+            match self.carry_out(&decision, tokens, machine) {
+                Ok(done) => {
+                    let mut report = self.report(decision, tokens);
+                    report.restore = self.clock.monotonic().saturating_sub(began);
+                    report.bytes_read = done.bytes_read;
+                    let mut intact = tokens.to_vec();
+                    intact.truncate(tokens.len() - done.damaged.len());
+                    damaged.extend(done.damaged);
+                    return Ok(Passed {
+                        record: done.record,
+                        intact,
+                        damaged,
+                        waits: None,
+                        report: Some(report),
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(group = %self.group, %error, "a snapshot that is needed cannot be used");
+                    let is_corrupt = error.is_corruption();
+                    let failure = first_failure.get_or_insert(error).clone();
+                    // The older one, as far as the log still reaches it.
+                    let Some((newest, older)) = tokens.split_last().filter(|(_, older)| !older.is_empty())
+                    else {
+                        return Err(StartError::Open { group: self.group, cause: failure });
+                    };
+                    damaged.extend(is_corrupt.then_some(*newest));
+                    tokens = older;
+                }
+            }
+        }
+    }
+
+    /// What there is to go on with until a snapshot comes: the log, from its base on.
+    fn wait(
+        &self,
+        (intact, damaged): (&[SnapshotToken], Vec<SnapshotToken>),
+        failure: Option<&Error>,
+    ) -> Passed {
+        let skeleton = &self.log.skeleton;
+        let waits: Arc<str> = match failure {
+            Some(failure) => failure.to_string().into(),
+            None => format!("no snapshot reaches the log, which begins at {}", skeleton.first()).into(),
+        };
+        tracing::warn!(group = %self.group, reason = %waits, "the replica waits for a snapshot");
+        let mut record = self.nothing();
+        record.applied = skeleton.base;
+        if let Some(known) = self.newest_known() {
+            record.descriptor = known.descriptor;
+        }
+        Passed { record, intact: intact.to_vec(), damaged, waits: Some(waits), report: None }
+    }
+
+    /// Whether this replica is the group's only voter, as far as anything here still says.
+    fn has_nobody_else(&self) -> bool {
+        let own = [self.owner.replica];
+        self.newest_known().map_or(self.is_alone, |known| {
+            known.conf_state.voters.as_slice() == own.as_slice() && !known.conf_state.is_joint()
+        })
+    }
+
+    /// The newest of what snapshots and store say of the group: a damaged file's label may be intact.
+    fn newest_known(&self) -> Option<AppliedRecord> {
+        let own =
+            self.held.record.iter().filter(|record| record.incarnation == self.owner.incarnation).cloned();
+        let paths = self.tokens.iter().map(|token| self.snapshots.path_of(token.id));
+        let labels = paths.filter_map(|path| read_label(self.disk, &path).ok()).map(|label| label.record);
+        own.chain(labels)
+            .filter(|known| known.descriptor.uid == self.owner.group)
+            .max_by_key(|known| known.applied.index)
+    }
+
+    fn inputs(&self, snapshot: Option<SnapshotToken>) -> Inputs<'_> {
+        Inputs {
+            snapshot,
+            commit: self.log.hard_state.commit,
+            log: &self.log.skeleton,
+            reading: self.held.reading,
+            store: self.held.store,
+            incarnation: self.owner.incarnation,
+            policy: self.config.policy,
         }
     }
 
     fn carry_out(
         &self,
         decision: &Decision,
-        held: &Held,
+        tokens: &[SnapshotToken],
         machine: &mut dyn StateMachine,
-    ) -> Result<AppliedRecord> {
+    ) -> Result<Done> {
         if let Some(token) = decision.restore_from {
-            let mut reader = self.snapshots.reader(token)?;
-            let label = reader.label().record.clone();
-            let record = AppliedRecord { incarnation: self.owner.incarnation, ..label };
-            machine.restore(&mut reader, &record)?;
-            return Ok(record);
+            return self.restore(token, machine);
         }
-        match &held.record {
-            Some(record) if record.applied == decision.floor => Ok(record.clone()),
-            _ => Ok(self.nothing()),
+        let mut record = match &self.held.record {
+            Some(record) if record.applied == decision.floor => record.clone(),
+            _ => self.nothing(),
+        };
+        match tokens.last() {
+            Some(newest) if needs_header(machine) => {
+                apply_header(self.snapshots, *newest, machine, &mut record)?;
+                Ok(Done { record, bytes_read: newest.bytes, damaged: Vec::new() })
+            }
+            Some(_) if self.config.verify == VerifyMode::Eager => {
+                let (damaged, bytes_read) = self.verify_newest(tokens);
+                Ok(Done { record, bytes_read, damaged })
+            }
+            _ => Ok(Done { record, bytes_read: 0, damaged: Vec::new() }),
         }
     }
 
-    fn report(&self, decision: Decision, held: &Held) -> ColdStartReport {
-        let index = match held.reading {
+    fn restore(&self, token: SnapshotToken, machine: &mut dyn StateMachine) -> Result<Done> {
+        let mut reader = self.snapshots.reader(token)?;
+        let label = reader.label().record.clone();
+        let record = AppliedRecord { incarnation: self.owner.incarnation, ..label };
+        machine.restore(&mut reader, &record)?;
+        Ok(Done { record, bytes_read: token.bytes, damaged: Vec::new() })
+    }
+
+    /// Reads the newest snapshot, and if it is damaged the one before, until one is intact. This start needs none of
+    /// them: what is damaged only has to be replaced. Also tells the bytes read.
+    fn verify_newest(&self, tokens: &[SnapshotToken]) -> (Vec<SnapshotToken>, u64) {
+        let (mut damaged, mut bytes_read) = (Vec::new(), 0);
+        for token in tokens.iter().rev() {
+            bytes_read += token.bytes;
+            match self.snapshots.verify(token, ReadFrom::Device) {
+                Err(error) if error.is_corruption() => {
+                    tracing::error!(group = %self.group, %error, "a snapshot that is not needed is damaged");
+                    damaged.push(*token);
+                }
+                Err(error) => {
+                    // It may be sound all the same: it stays, and the scrub looks at it again.
+                    tracing::warn!(group = %self.group, %error, "a snapshot that is not needed cannot be read");
+                    break;
+                }
+                Ok(()) => break,
+            }
+        }
+        (damaged, bytes_read)
+    }
+
+    fn report(&self, decision: Decision, tokens: &[SnapshotToken]) -> ColdStartReport {
+        let held = match self.held.reading {
             Reading::Record(mark) if mark.incarnation == self.owner.incarnation => Some(mark.applied.index),
             _ => None,
         };
-        let newest = self.tokens.last().map_or(Index(0), |token| token.id.index);
-        ColdStartReport::new(decision, index, newest, self.log.hard_state.commit)
-    }
-
-    fn publish(&self, mut report: ColdStartReport) {
-        report.total = self.clock.monotonic().saturating_sub(self.began);
-        let (outcome, reason) = (report.outcome(), report.decision.outcome.reason());
-        self.stats.cold_starts.record(outcome, reason, report.gap_to_snapshot());
-        tracing::info!(
-            group = %self.group,
-            outcome = outcome.label(),
-            reason,
-            held = report.held.map(Index::get),
-            snapshot = %report.snapshot,
-            commit = %report.commit,
-            gap_to_snapshot = report.gap_to_snapshot(),
-            gap_to_commit = report.gap_to_commit(),
-            restore_us = report.restore.as_micros(),
-            total_us = report.total.as_micros(),
-            "cold start"
-        );
-        if let Some(observer) = &self.config.observer {
-            observer.started(self.group, &report);
-        }
+        let snapshot = tokens.last().map_or(Index(0), |token| token.id.index);
+        ColdStartReport::new(decision, held, snapshot, self.log.hard_state.commit)
     }
 
     /// What a joining replica holds: it learns everything from its first snapshot.

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK};
+use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED};
 use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
@@ -28,6 +28,8 @@ use crate::actor::spec::{GroupDeps, StartSpec, StateMachineFactory};
 use crate::actor::start::StartError;
 use crate::actor::status::{ActorCounters, GroupStatus, Lifecycle};
 use crate::actor::time::TimeCall;
+use crate::actor::waiting::SnapshotWanted;
+use crate::actor::waiting_wire::SnapshotQuestion;
 use crate::catalog::CATALOG_GROUP;
 use crate::core::Role;
 use crate::disk_space::{DiskSpace, Room};
@@ -280,6 +282,7 @@ impl GroupHandle {
         match (kind, &self.inner.receiver) {
             (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
             (LOG_ENTRIES, _) => return self.answer_entries(from, body).await,
+            (SNAPSHOT_WANTED, _) => return self.offer_snapshot(from, &body).await,
             (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
             _ => {}
         }
@@ -294,11 +297,38 @@ impl GroupHandle {
         let is_member = asker.is_some_and(|asker| {
             asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == question.incarnation)
         });
-        let stands_by_it = matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_));
+        let stands_by_it =
+            matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_) | Lifecycle::Waiting(_));
         if !is_member || !stands_by_it || question.uid != status.descriptor.uid {
             return Bytes::new();
         }
         self.inner.log.answer(status.group, status.replica, question).await
+    }
+
+    /// Members that wait for a snapshot are sent one, if this replica leads.
+    async fn offer_snapshot(&self, from: NodeId, body: &[u8]) -> Bytes {
+        let Some(question) = SnapshotQuestion::decode(body) else { return Bytes::new() };
+        let SnapshotQuestion { uid, replica, incarnation, at_least, .. } = question;
+        let status = self.status();
+        let is_member = status.descriptor.replica(replica).is_some_and(|asker| {
+            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == incarnation)
+        });
+        if !is_member || uid != status.descriptor.uid || status.lifecycle != Lifecycle::Running {
+            return Bytes::new();
+        }
+        let (reply, answer) = oneshot::channel();
+        drop(self.inner.events.send(Event::SnapshotWanted(SnapshotWanted {
+            from,
+            replica,
+            at_least,
+            reply,
+        })));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Whether the group is to be stopped and started again: the snapshot it waited for is there.
+    pub fn wants_restart(&self) -> bool {
+        self.inner.shared.wants_restart()
     }
 
     /// Believes a notice only of the node that the quarantined replica lives on; whether that replica leads, the core

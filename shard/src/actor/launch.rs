@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use quorate_storage::cold_start::ColdStartReport;
 use quorate_storage::log::LogStore;
-use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, SpoolLimits};
-use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, SpoolLimits};
+use quorate_storage::state::{AppliedRecord, StateMachine};
 use quorate_storage::{Entry, Incarnation, NodeId, ReplicaId};
+use quorate_telemetry::stats::GroupState;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
 use crate::actor::compaction::Followers;
 use crate::actor::handle::{GroupHandle, Inner};
+use crate::actor::label::LabelReader;
 use crate::actor::mailbox::{Event, Mailbox};
 use crate::actor::pending::Pending;
 use crate::actor::publish::Publisher;
@@ -27,6 +30,7 @@ use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
+use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
@@ -44,11 +48,17 @@ pub(crate) struct Opened {
     pub(crate) snapshots: SnapshotDir,
     /// Usable ones, oldest first.
     pub(crate) tokens: Vec<SnapshotToken>,
-    pub(crate) newest: Option<(SnapshotToken, Box<SnapshotLabel>)>,
     /// The last entries of the log.
     pub(crate) tail: Vec<Entry>,
+    /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
+    /// no membership.
+    pub(crate) waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
+    /// A snapshot was put aside as damaged: another one is needed.
+    pub(crate) must_publish: bool,
+    /// What the start tells of itself once it has succeeded; `None` if it has to wait.
+    pub(crate) report: Option<ColdStartReport>,
 }
 
 /// Starts the core and spawns the actor.
@@ -80,7 +90,8 @@ pub(crate) fn launch(
         sequence: AtomicU64::new(0),
     });
 
-    let Opened { replica, log, machine, record, snapshots, tokens, newest, addresses, .. } = opened;
+    let Opened { replica, log, machine, record, snapshots, tokens, addresses, waits, must_publish, .. } =
+        opened;
     let log_reader = log.reader();
     let log = LogWriter::new(
         log,
@@ -91,11 +102,17 @@ pub(crate) fn launch(
     );
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
     let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
-    let mut publisher = Publisher::new(snapshots, tokens, trigger);
-    publisher.trigger.note_entry(record.applied.index, has_new_data(&record, newest.as_ref()));
+    let trigger = if must_publish { trigger.forced() } else { trigger };
+    let reader = LabelReader { group: spec.group, dir: snapshots.clone(), record: record.clone() };
+    reader.read(deps.workers.background.as_ref(), tokens.clone(), event_sender.clone());
+    let publisher = Publisher::new(snapshots, tokens, trigger);
     let office = office(&spec, &record, replica);
     let actor = Actor {
-        applier: Applier::new(machine, record, parts),
+        applier: match &waits {
+            None => Applier::new(machine, record, parts),
+            Some(_) => Applier::waiting(machine, record, parts),
+        },
+        waiting: waits.map(|_reason| Waiting::new()),
         replica,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
@@ -124,17 +141,6 @@ pub(crate) fn launch(
     Ok(handle)
 }
 
-/// Whether more than time has changed since the newest snapshot. Whose state machine keeps no digest cannot tell, and
-/// is taken to have changed.
-fn has_new_data(record: &AppliedRecord, newest: Option<&(SnapshotToken, Box<SnapshotLabel>)>) -> bool {
-    newest.is_none_or(|(_, label)| {
-        let there = &label.record;
-        record.digest == StateDigest::default()
-            || (record.digest, &record.conf_state, &record.descriptor)
-                != (there.digest, &there.conf_state, &there.descriptor)
-    })
-}
-
 /// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
 /// it has applied what it had; the first voter of a new group may have to wait for the others to be there.
 fn office(spec: &StartSpec, record: &AppliedRecord, replica: ReplicaId) -> Option<Office> {
@@ -156,8 +162,10 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
         hard_state: recovered.hard_state,
         skeleton: recovered.skeleton.clone(),
         floor: opened.record.applied,
+        is_waiting: opened.waits.is_some(),
         tail: opened.tail.clone(),
-        snapshot: opened.newest.clone(),
+        // Its label is read once the group runs: a start reads nothing of a snapshot that it does not need.
+        snapshot: None,
         seed,
         config: spec.config.core,
     })
@@ -166,16 +174,23 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
 
 fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {
     let recovered = opened.log.recovered();
+    let replay_through = recovered.hard_state.commit.max(opened.record.applied.index);
+    spec.stats.set_state(match &opened.waits {
+        Some(_) => GroupState::Waiting,
+        None if opened.record.applied.index < replay_through => GroupState::Replaying,
+        None => GroupState::NoLeader,
+    });
     let status = GroupStatus {
         group: spec.group,
         replica: opened.replica,
         incarnation: opened.incarnation,
         node: deps.node,
-        lifecycle: Lifecycle::Running,
+        lifecycle: opened.waits.clone().map_or(Lifecycle::Running, Lifecycle::Waiting),
         role,
         first: recovered.skeleton.first(),
         applied: opened.record.applied.index,
-        commit: recovered.hard_state.commit.max(opened.record.applied.index),
+        commit: replay_through,
+        replay_through,
         last: recovered.skeleton.last,
         peers: Vec::new(),
         snapshot: opened.tokens.last().map(|token| token.id),
@@ -184,6 +199,7 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         is_log_stalled: false,
         is_apply_stalled: false,
     };
+    spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;
     // A follower must have room for everything a leader sends without an answer: dropped appends are sent again.
     let appends_bytes = core.append_bytes_max.saturating_mul(core.append_inflight_max as u64);

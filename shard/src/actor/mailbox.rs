@@ -11,9 +11,12 @@ use quorate_transport::RaftMessage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::budget::Permit;
+use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
 use crate::actor::time::TimeCall;
+use crate::actor::waiting::SnapshotWanted;
+use crate::applier::Restoration;
 use crate::core::Fetch;
 use crate::error::{Error, Result};
 
@@ -85,10 +88,14 @@ pub(crate) enum Event {
     Applied {
         through: Index,
     },
+    /// The applier has come to an installed snapshot: whoever takes this carries the restore out.
+    Restoring(Box<Restoration>),
     Fetched {
         fetch: Fetch,
         entries: Option<Vec<Entry>>,
     },
+    /// What the newest snapshot of before the start holds.
+    LabelRead(LabelRead),
     SnapshotPublished(quorate_storage::Result<Published>),
     /// Follows a snapshot that was published.
     SnapshotSettled(Settled),
@@ -97,6 +104,8 @@ pub(crate) enum Event {
         to: ReplicaId,
         /// Which of those to it.
         number: u64,
+        /// Whether raft waits for it.
+        is_rafts: bool,
         delivered: bool,
     },
     /// A follower found a snapshot corrupt; `rot` if it is so here, too, and was put aside.
@@ -104,6 +113,19 @@ pub(crate) enum Event {
         token: SnapshotToken,
         rot: Option<quorate_storage::Error>,
     },
+    /// A snapshot that was installed could not be restored; the state is as it was before.
+    RestoreFailed {
+        token: SnapshotToken,
+        error: quorate_storage::Error,
+    },
+    /// What the leader sends a replica that waits for a snapshot, if anything.
+    SnapshotOffered(Option<SnapshotToken>),
+    /// Whether the log has recorded the snapshot that was waited for.
+    WaitedRecorded {
+        is_recorded: bool,
+    },
+    /// A member waits for a snapshot.
+    SnapshotWanted(SnapshotWanted),
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
     Stop {

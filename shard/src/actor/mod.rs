@@ -12,9 +12,11 @@ mod ending;
 mod feed;
 mod gate;
 mod handle;
+mod label;
 mod launch;
 pub(crate) mod mailbox;
 mod observe;
+mod on_worker;
 mod open;
 mod outbound;
 mod pending;
@@ -25,6 +27,8 @@ pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
+mod report;
+mod restore;
 mod run;
 pub(crate) mod shared;
 mod snapshot_budget;
@@ -36,6 +40,8 @@ mod spec;
 pub(crate) mod start;
 mod status;
 pub(crate) mod time;
+mod waiting;
+mod waiting_wire;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +49,9 @@ mod tests;
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
-pub use outbound::{LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, group_of_request};
+pub use outbound::{
+    LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED, group_of_request,
+};
 pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};

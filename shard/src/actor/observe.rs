@@ -61,8 +61,12 @@ impl Actor {
     }
 
     fn state(&self, role: Role) -> GroupState {
+        if self.waiting.is_some() {
+            return GroupState::Waiting;
+        }
         let is_voter = self.core.0.conf_state().voters.contains(&self.replica);
         match role.leader {
+            _ if self.shared.is_replaying() => GroupState::Replaying,
             _ if role.is_leader => GroupState::Leader,
             None => GroupState::NoLeader,
             Some(_) if is_voter => GroupState::Follower,

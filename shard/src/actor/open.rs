@@ -1,26 +1,41 @@
-//! What a start finds on disk, and what it has to restore. Runs on a background worker.
+//! What a start finds on disk, and what it has to restore. Runs on workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use quorate_storage::identity::{ReplicaIdentity, ReplicaPaths};
+use quorate_storage::cold_start::ColdStartReport;
+use quorate_storage::identity::{FileOwner, ReplicaIdentity, ReplicaPaths};
 use quorate_storage::log::{LogPlace, LogStore, SegmentedLog};
-use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotToken, read_label};
-use quorate_storage::state::AppliedRecord;
+use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
+use quorate_storage::state::{AppliedRecord, StateMachine};
 use quorate_storage::{Entry, Error, GroupId};
-use quorate_telemetry::stats::GroupState;
 
-use crate::actor::gate::Gate;
+use crate::actor::gate::{Gate, Held, Passed};
 use crate::actor::launch::Opened;
 use crate::actor::spec::{GroupDeps, StartSpec, StateContext};
 use crate::actor::start::StartError;
 use crate::repair::check_log;
 
-pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened, StartError> {
+/// A replica's open files, and what its state machine says of itself.
+pub(crate) struct Found {
+    deps: Arc<GroupDeps>,
+    spec: StartSpec,
+    owner: FileOwner,
+    place: LogPlace,
+    log: SegmentedLog,
+    snapshots: SnapshotDir,
+    /// Usable ones, oldest first.
+    tokens: Vec<SnapshotToken>,
+    machine: Box<dyn StateMachine>,
+    held: Held,
+    store_open: Duration,
+}
+
+/// Opens a replica's files. Takes as long as the log's last segment is, however large the state.
+pub(crate) fn find_replica(deps: &Arc<GroupDeps>, spec: &StartSpec) -> Result<Found, StartError> {
     let group = spec.group;
     let failed = |cause| StartError::Open { group, cause };
-    let began = deps.clock.monotonic();
-    spec.stats.set_state(GroupState::Opening);
     let paths = ReplicaPaths::new(spec.dir.clone());
     let owner = read_identity(deps, group, &paths)?.owner();
     let rng = deps.rng.stream(deps.rng.next_u64());
@@ -33,42 +48,68 @@ pub(crate) fn open_replica(deps: &GroupDeps, spec: &StartSpec) -> Result<Opened,
     let tokens = snapshots.usable(recorded).map_err(failed)?;
     let context =
         StateContext { group, uid: owner.group, incarnation: owner.incarnation, dir: paths.state() };
-    let mut machine = deps.machines.open(&context).map_err(failed)?;
+    let before = deps.clock.monotonic();
+    let machine = deps.machines.open(&context).map_err(failed)?;
+    let held = Held::ask(group, machine.as_ref(), spec.store_is_rotten);
+    let store_open = deps.clock.monotonic().saturating_sub(before);
+    let (deps, spec) = (Arc::clone(deps), spec.clone());
+    Ok(Found { deps, spec, owner, place, log, snapshots, tokens, machine, held, store_open })
+}
 
-    let gate = Gate {
-        group,
-        owner,
-        snapshots: &snapshots,
-        tokens: &tokens,
-        log: log.recovered(),
-        config: &spec.config.cold_start,
-        clock: Arc::clone(&deps.clock),
-        stats: &spec.stats,
-        store_is_rotten: spec.store_is_rotten,
-        began,
-    };
-    let (record, intact) = gate.pass(machine.as_mut())?;
-    for damaged in &tokens[intact.len()..] {
-        // Never used again, but there to be looked at. If it cannot be put aside, the next start finds it again.
-        let aside = snapshots.quarantine(damaged.id);
-        tracing::warn!(%group, index = %damaged.id.index, ?aside, "damaged snapshot put aside");
+impl Found {
+    /// Whether [`Found::pass`] takes as long as the state is large.
+    pub(crate) fn is_heavy(&mut self) -> bool {
+        let (gate, machine) = self.gate();
+        gate.is_heavy(machine)
     }
-    let (newest, tokens) = newest_label(deps, &snapshots, intact);
-    let reopen = || SegmentedLog::open(place, spec.config.log);
-    let log = check_log(log, reopen, (group, owner), &record)?;
-    let tail = read_tail(&log, &record, spec.config.core.tail_bytes_max);
-    Ok(Opened {
-        replica: owner.replica,
-        incarnation: owner.incarnation,
-        log: Box::new(log),
-        machine,
-        record,
-        snapshots,
-        tokens,
-        newest,
-        tail,
-        addresses: BTreeMap::new(),
-    })
+
+    /// Does what the cold-start gate says, and gives everything a raft node starts from.
+    pub(crate) fn pass(mut self) -> Result<Opened, StartError> {
+        let (gate, machine) = self.gate();
+        let Passed { record, intact, damaged, waits, report } = gate.pass(machine)?;
+        let report = report.map(|report| ColdStartReport { store_open: self.store_open, ..report });
+        let group = self.spec.group;
+        for token in &damaged {
+            // Never used again, but there to be looked at. If it cannot be put aside, the next start finds it again.
+            self.spec.stats.snapshots.corrupt.increment();
+            let aside = self.snapshots.quarantine(token.id);
+            tracing::warn!(%group, index = %token.id.index, ?aside, "damaged snapshot put aside");
+        }
+        let Self { spec, owner, place, log, snapshots, machine, .. } = self;
+        let reopen = || SegmentedLog::open(place, spec.config.log);
+        let log = check_log(log, reopen, (group, owner), &record)?;
+        let tail = read_tail(&log, &record, spec.config.core.tail_bytes_max);
+        Ok(Opened {
+            replica: owner.replica,
+            incarnation: owner.incarnation,
+            log: Box::new(log),
+            machine,
+            record,
+            snapshots,
+            tokens: intact,
+            tail,
+            addresses: BTreeMap::new(),
+            must_publish: !damaged.is_empty() && waits.is_none(),
+            waits,
+            report,
+        })
+    }
+
+    fn gate(&mut self) -> (Gate<'_>, &mut dyn StateMachine) {
+        let gate = Gate {
+            group: self.spec.group,
+            owner: self.owner,
+            snapshots: &self.snapshots,
+            tokens: &self.tokens,
+            log: self.log.recovered(),
+            held: &self.held,
+            config: &self.spec.config.cold_start,
+            disk: self.deps.disk.as_ref(),
+            is_alone: self.spec.is_alone,
+            clock: Arc::clone(&self.deps.clock),
+        };
+        (gate, self.machine.as_mut())
+    }
 }
 
 /// Whose directory it is. A removed replica never comes back.
@@ -88,24 +129,6 @@ fn read_identity(
         }
         Some(found) => Ok(found),
     }
-}
-
-/// The newest snapshot whose label can be read, for followers, and everything up to it.
-fn newest_label(
-    deps: &GroupDeps,
-    snapshots: &SnapshotDir,
-    mut tokens: &[SnapshotToken],
-) -> (Option<(SnapshotToken, Box<SnapshotLabel>)>, Vec<SnapshotToken>) {
-    let all = tokens;
-    while let Some((newest, older)) = tokens.split_last() {
-        match read_label(deps.disk.as_ref(), &snapshots.path_of(newest.id)) {
-            Ok(label) => return (Some((*newest, Box::new(label))), tokens.to_vec()),
-            Err(error) => tracing::warn!(index = %newest.id.index, %error, "cannot read a snapshot's label"),
-        }
-        tokens = older;
-    }
-    // The state is there all the same: the next snapshot that is published helps followers.
-    (None, all.to_vec())
 }
 
 /// The log above the floor, if it is short enough to be kept in memory; otherwise the core fetches it in pieces.

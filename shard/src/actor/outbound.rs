@@ -18,6 +18,10 @@ pub const QUARANTINE_NOTICE: RequestKind = RequestKind(3);
 /// The request for entries that a replica's log has lost. Its reply may be long.
 pub const LOG_ENTRIES: RequestKind = RequestKind(4);
 
+/// The request of a replica that waits for a snapshot, to its leader. Short, like its reply: the file comes by
+/// [`SNAPSHOT_CHUNK`].
+pub const SNAPSHOT_WANTED: RequestKind = RequestKind(6);
+
 /// Carries a group's messages. Implemented by the node over its transport; in tests by a loop-back.
 pub trait Outbound: fmt::Debug + Send + Sync + 'static {
     /// Queues `message` for the group's replica on `node`. Never blocks. May drop it, and then says so
@@ -37,7 +41,7 @@ pub trait Outbound: fmt::Debug + Send + Sync + 'static {
 /// The group a request from group to group is for, if it is one. The node hands its body to
 /// [`crate::actor::GroupHandle::serve_group`] of that group, and sends back what that returns.
 pub fn group_of_request(kind: RequestKind, body: &[u8]) -> Option<GroupId> {
-    matches!(kind, SNAPSHOT_CHUNK | QUARANTINE_NOTICE | LOG_ENTRIES).then_some(())?;
+    matches!(kind, SNAPSHOT_CHUNK | QUARANTINE_NOTICE | LOG_ENTRIES | SNAPSHOT_WANTED).then_some(())?;
     // Every such body begins with its group.
     body.first_chunk().map(|bytes| GroupId(u64::from_le_bytes(*bytes)))
 }

@@ -43,6 +43,12 @@ impl Publisher {
         self.note_newest();
     }
 
+    /// Nothing relies on it any more.
+    pub(crate) fn forget(&mut self, token: SnapshotToken) {
+        self.tokens.retain(|known| *known != token);
+        self.note_newest();
+    }
+
     pub(crate) fn newest(&self) -> Option<SnapshotToken> {
         self.tokens.last().copied()
     }
@@ -70,7 +76,8 @@ impl Actor {
     /// Publishes now, for `reply` or because it is due. One at a time: who asks meanwhile shares the next.
     pub(crate) fn publish(&mut self, reply: Option<oneshot::Sender<Result<SnapshotToken>>>) {
         self.publisher.waiting.extend(reply);
-        if self.publisher.began.is_some() {
+        // A replica that waits has no state to publish.
+        if self.publisher.began.is_some() || self.waiting.is_some() {
             return;
         }
         self.publisher.began = Some(self.deps.clock.monotonic());
@@ -92,7 +99,8 @@ impl Actor {
 
     pub(crate) fn publish_if_due(&mut self) {
         let is_wanted = self.publisher.trigger.is_due() || !self.publisher.waiting.is_empty();
-        if self.stopping.is_none() && self.publisher.began.is_none() && is_wanted {
+        let may_try = self.stopping.is_none() && self.waiting.is_none() && self.publisher.began.is_none();
+        if may_try && is_wanted {
             self.publish(None);
         }
     }
@@ -167,8 +175,7 @@ impl Actor {
     /// The file was put aside: nothing relies on it any more.
     pub(crate) fn distrust(&mut self, token: SnapshotToken, error: &quorate_storage::Error) {
         tracing::error!(group = %self.shared.group, index = %token.id.index, %error, "a snapshot is corrupt");
-        self.publisher.tokens.retain(|known| *known != token);
-        self.publisher.note_newest();
+        self.publisher.forget(token);
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::actor::compaction::Trailing;
 use crate::actor::mailbox::{Event, Published, Settled};
+use crate::actor::on_worker::OnWorker;
 use crate::actor::publish::Events;
 use crate::actor::shared::Shared;
 use crate::actor::spec::{GroupDeps, SnapshotConfig};
@@ -23,6 +24,8 @@ use crate::log_writer::LogWriter;
 
 /// All snapshots of a group, the one being written among them, take at most so many times the bytes of the state.
 const STATE_BYTES_FACTOR: u64 = 3;
+/// What is written between two looks at the node's budget.
+const WRITE_BYTES: u64 = 1 << 20;
 /// What is read back between two looks at the node's budget.
 const READ_BACK_BYTES: u64 = 1 << 20;
 
@@ -78,24 +81,39 @@ impl PublishJob {
         Ok((token, label, durable))
     }
 
-    async fn write_file(
-        &self,
-        mut view: Box<dyn StateView>,
-        label: Box<SnapshotLabel>,
-    ) -> Result<SnapshotToken> {
+    /// In steps, each paid for out of the node's budget: so nobody's log waits behind a gigabyte, and no worker either.
+    async fn write_file(&self, view: Box<dyn StateView>, label: Box<SnapshotLabel>) -> Result<SnapshotToken> {
         let (dir, rng) = (self.dir.clone(), Arc::clone(&self.rng));
         let (recorded, expected_bytes) = (self.recorded.clone(), self.expected_bytes());
         let (kept, reserve_bytes) = (self.config.kept, self.config.reserve_bytes);
-        self.on_worker(move || {
+        let begin = move || {
             // Room for the one to come, before it is there.
             let others_bytes = expected_bytes.saturating_mul(STATE_BYTES_FACTOR - 1);
             dir.prune(&recorded, Retention { files_max: kept, bytes_max: others_bytes })?;
             dir.check_room(label.record.applied, expected_bytes, reserve_bytes)?;
-            let mut writer = dir.writer(&label, rng.as_ref())?;
-            view.write_to(&mut writer)?;
-            writer.finish()
-        })
-        .await
+            let writer = dir.writer(&label, rng.as_ref())?;
+            Ok((view, writer))
+        };
+        let background = Arc::clone(&self.deps.workers.background);
+        let group = self.shared.group.get();
+        let mut writing = OnWorker::new(self.on_worker(begin).await?, (background, group));
+        loop {
+            let (mut view, mut writer) = writing.take();
+            let step = move || {
+                let before = writer.bytes();
+                let is_done = view.write_some(&mut writer, WRITE_BYTES)?;
+                let bytes = writer.bytes() - before;
+                Ok((view, writer, bytes, is_done))
+            };
+            let (view, writer, bytes, is_done) = self.on_worker(step).await?;
+            writing.put((view, writer));
+            self.deps.snapshots.take_bytes(bytes).await;
+            if is_done {
+                break;
+            }
+        }
+        let (_, writer) = writing.take();
+        self.on_worker(move || writer.finish()).await
     }
 
     /// The state has hardly grown by more than what the log has.

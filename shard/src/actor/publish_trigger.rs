@@ -96,6 +96,11 @@ impl Trigger {
         self.is_forced = true;
     }
 
+    /// One that says at once that another snapshot is needed.
+    pub(crate) fn forced(self) -> Self {
+        Self { is_forced: true, ..self }
+    }
+
     /// Whether the last attempt failed so recently that none is to be made.
     pub(crate) fn is_pausing(&self) -> bool {
         self.retry_at.is_some_and(|at| self.now < at)

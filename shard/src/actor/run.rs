@@ -25,6 +25,7 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
 use crate::actor::time::GroupTime;
+use crate::actor::waiting::Waiting;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
 use crate::log_writer::LogWriter;
@@ -49,6 +50,8 @@ pub(crate) struct Actor {
     pub(crate) publisher: Publisher,
     pub(crate) followers: Followers,
     pub(crate) transfers: Transfers,
+    /// How it comes by the snapshot it waits for, if it does.
+    pub(crate) waiting: Option<Waiting>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) pending: Pending,
     pub(crate) reads: Reads,
@@ -240,6 +243,7 @@ impl Actor {
         self.note_status();
         self.note_followers();
         self.look_at_log();
+        self.seek_snapshot();
         self.receiver.expire();
     }
 }

@@ -2,7 +2,7 @@
 //! core, I/O or an await.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use quorate_storage::state::StateReader;
@@ -42,7 +42,10 @@ pub(crate) struct Shared {
     lifecycle: RwLock<Lifecycle>,
     /// Set while the lifecycle is quarantined.
     quarantine: Mutex<Option<Quarantine>>,
+    wants_restart: AtomicBool,
     status: Mutex<GroupStatus>,
+    /// As in [`GroupStatus`].
+    replay_through: Index,
     reader: RwLock<Option<Arc<dyn StateReader>>>,
 }
 
@@ -73,6 +76,8 @@ impl Shared {
             log_hold: AtomicU64::new(u64::MAX),
             lifecycle: RwLock::new(status.lifecycle.clone()),
             quarantine: Mutex::default(),
+            replay_through: status.replay_through,
+            wants_restart: AtomicBool::new(false),
             status: Mutex::new(status),
             reader: RwLock::new(None),
         })
@@ -119,7 +124,9 @@ impl Shared {
         match &*self.lifecycle.read() {
             Lifecycle::Running => Ok(()),
             Lifecycle::Stopping | Lifecycle::Stopped => Err(Error::Stopped { group: self.group }),
-            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) => Err(self.refused(reason, false)),
+            Lifecycle::Quarantined(reason) | Lifecycle::Repairing(reason) | Lifecycle::Waiting(reason) => {
+                Err(self.refused(reason, false))
+            }
         }
     }
 
@@ -151,6 +158,19 @@ impl Shared {
             *lifecycle = Lifecycle::Quarantined(Arc::clone(&quarantine.text));
             *self.quarantine.lock() = Some(quarantine);
         }
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        *self.applied.borrow() < self.replay_through
+    }
+
+    /// A start would find what this one waited for.
+    pub(crate) fn want_restart(&self) {
+        self.wants_restart.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn wants_restart(&self) -> bool {
+        self.wants_restart.load(Ordering::Acquire)
     }
 
     /// Why the group is out of service, if it is quarantined.

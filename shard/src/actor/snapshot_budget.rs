@@ -24,7 +24,8 @@ const BURSTS_PER_SECOND: u32 = 8;
 /// Bounds of a node's snapshot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotBudgetConfig {
-    /// Bytes of snapshots sent, or read back to be verified, in a second. Default 64 MiB; 1 KiB to 16 GiB.
+    /// Bytes of snapshots written, read back to be verified, sent or restored, in a second. Default 64 MiB; 1 KiB to
+    /// 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots written at one time. Default 2; at least 1.
     pub publishing_max: usize,

@@ -111,6 +111,20 @@ impl SnapshotReceiver {
         None
     }
 
+    /// The label of the file of `token`, if that was received, verified, and is in place.
+    pub(crate) fn label_of(&self, token: &SnapshotToken) -> Option<SnapshotLabel> {
+        let received = self.received.lock();
+        received.as_ref().filter(|(held, _)| held == token).map(|(_, label)| label.clone())
+    }
+
+    /// The file of `token` turned out to be of no use: should it be sent again, it is taken again.
+    pub(crate) fn forget(&self, token: SnapshotToken) {
+        let mut received = self.received.lock();
+        if received.as_ref().is_some_and(|(held, _)| *held == token) {
+            *received = None;
+        }
+    }
+
     /// Once a tick: drops what nobody sends any more. Never blocks.
     pub(crate) fn expire(self: &Arc<Self>) {
         if self.is_silent_for(self.idle_max) {

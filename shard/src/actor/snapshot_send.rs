@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_storage::snapshot::SnapshotToken;
-use quorate_storage::{NodeId, ReplicaId};
+use quorate_storage::{Incarnation, NodeId, ReplicaId};
 use quorate_transport::RaftMessage;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -30,6 +30,7 @@ pub(crate) struct Transfers {
 #[derive(Debug)]
 struct Running {
     number: u64,
+    token: SnapshotToken,
     task: AbortHandle,
 }
 
@@ -64,14 +65,37 @@ impl Actor {
     pub(crate) fn send_snapshot(&mut self, node: NodeId, message: RaftMessage) {
         let to = message.to;
         let token = message.snapshot.as_deref().and_then(|label| self.publisher.token(label));
-        let Some(token) = token else {
-            return self.inputs.push(Input::SnapshotSent { to, delivered: false });
-        };
+        match token {
+            Some(token) => self.begin_transfer(node, (to, message.to_incarnation), token, Some(message)),
+            None => self.inputs.push(Input::SnapshotSent { to, delivered: false }),
+        }
+    }
+
+    /// Sends a replica that waits for a snapshot the one of `token`, unless one is on its way to it already. Which is.
+    pub(crate) fn help(&mut self, node: NodeId, to: ReplicaId, token: SnapshotToken) -> SnapshotToken {
+        if let Some(running) = self.transfers.running.get(&to) {
+            return running.token;
+        }
+        let incarnation = self.core.0.incarnation_of(to).unwrap_or_default();
+        self.begin_transfer(node, (to, incarnation), token, None);
+        token
+    }
+
+    fn begin_transfer(
+        &mut self,
+        node: NodeId,
+        (to, to_incarnation): (ReplicaId, Incarnation),
+        token: SnapshotToken,
+        message: Option<RaftMessage>,
+    ) {
         let number = self.transfers.begin(to);
-        let report = Report { events: self.events.clone(), to, number, delivered: false };
+        let is_rafts = message.is_some();
+        let report = Report { events: self.events.clone(), to, number, is_rafts, delivered: false };
         let config = &self.config.snapshots;
         let transfer = Transfer {
             node,
+            uid: self.core.0.descriptor().uid,
+            to_incarnation,
             token,
             message,
             dir: self.publisher.dir.clone(),
@@ -81,7 +105,7 @@ impl Actor {
             chunk_bytes: config.chunk_bytes as usize,
         };
         let task = self.tasks.spawn(send(transfer, config.send_deadline, report));
-        self.transfers.running.insert(to, Running { number, task });
+        self.transfers.running.insert(to, Running { number, token, task });
     }
 
     /// A follower could not use a snapshot. If the file here has rotten it is put aside; either way a fresh one is due.
@@ -102,13 +126,14 @@ struct Report {
     events: mpsc::UnboundedSender<Event>,
     to: ReplicaId,
     number: u64,
+    is_rafts: bool,
     delivered: bool,
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let Self { to, number, delivered, .. } = *self;
-        drop(self.events.send(Event::SnapshotSent { to, number, delivered }));
+        let Self { to, number, is_rafts, delivered, .. } = *self;
+        drop(self.events.send(Event::SnapshotSent { to, number, is_rafts, delivered }));
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::NodeId;
 use quorate_storage::snapshot::{SnapshotChunk, SnapshotChunks, SnapshotDir, SnapshotToken};
+use quorate_storage::{GroupUid, Incarnation, NodeId};
 use quorate_telemetry::Rng;
 use quorate_transport::{RaftMessage, RequestError};
 use tokio::sync::oneshot;
@@ -28,9 +28,12 @@ const READ_BACK_BYTES: u64 = 1 << 20;
 /// What a transfer works with.
 pub(crate) struct Transfer {
     pub(crate) node: NodeId,
+    pub(crate) uid: GroupUid,
+    /// The receiver's directory, zero if it is not known.
+    pub(crate) to_incarnation: Incarnation,
     pub(crate) token: SnapshotToken,
-    /// Held back until the file has arrived.
-    pub(crate) message: RaftMessage,
+    /// Raft's own, held back until the file has arrived.
+    pub(crate) message: Option<RaftMessage>,
     pub(crate) dir: SnapshotDir,
     pub(crate) deps: Arc<GroupDeps>,
     pub(crate) shared: Arc<Shared>,
@@ -99,7 +102,9 @@ impl Transfer {
                 ChunkReply::Corrupt => return Err(SendFailure::Corrupt),
             }
         }
-        self.deps.outbound.send(self.node, self.message.clone());
+        if let Some(message) = &self.message {
+            self.deps.outbound.send(self.node, message.clone());
+        }
         Ok(())
     }
 
@@ -145,9 +150,9 @@ impl Transfer {
         self.deps.snapshots.take_bytes(bytes.len() as u64).await;
         self.shared.stats.snapshots.sent_bytes.add(bytes.len() as u64);
         let request = ChunkRequest {
-            group: self.message.group,
-            uid: self.message.uid,
-            to: self.message.to_incarnation,
+            group: self.shared.group,
+            uid: self.uid,
+            to: self.to_incarnation,
             token: self.token,
             offset,
             crc,
@@ -187,7 +192,7 @@ impl Transfer {
         job: impl FnOnce() -> quorate_storage::Result<T> + Send + 'static,
     ) -> Result<T, SendFailure> {
         let (reply, answer) = oneshot::channel();
-        let key = self.message.group.get();
+        let key = self.shared.group.get();
         let submitted = self.deps.workers.background.submit(key, Box::new(move || drop(reply.send(job()))));
         submitted.map_err(|_stopped| SendFailure::Ending)?;
         answer.await.map_err(|_dropped| SendFailure::Ending)?.map_err(SendFailure::Read)

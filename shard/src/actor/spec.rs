@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_storage::cold_start::{ColdStartObserver, Policy};
+use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::disk::Disk;
 use quorate_storage::log::LogConfig;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
@@ -50,12 +50,16 @@ pub struct GroupDeps {
 pub struct GroupWorkers {
     /// Log writes: short, synced.
     pub log: Arc<dyn Workers>,
-    /// Applies and restores, keyed by group.
+    /// Applies and installed snapshots, keyed by group.
     pub apply: Arc<dyn Workers>,
     /// Reads of state and of old log entries.
     pub read: Arc<dyn Workers>,
-    /// Opening, snapshots, and other long work.
+    /// Snapshots, compaction, and other long work.
     pub background: Arc<dyn Workers>,
+    /// Opening groups: as many at one time as it has threads. Short: what a start that restores nothing does.
+    pub open: Arc<dyn Workers>,
+    /// What of a start takes as long as the state is large: restores, and reading whole snapshots.
+    pub restore: Arc<dyn Workers>,
 }
 
 /// Makes the state machine of a group.
@@ -150,12 +154,14 @@ pub struct GroupConfig {
     pub hlc: HlcConfig,
 }
 
-/// When a start trusts the state it finds, and who hears of it.
+/// When a start trusts the state it finds, what it reads of a snapshot it does not restore, and who hears of it.
 #[derive(Clone, Debug, Default)]
 pub struct ColdStartConfig {
     /// When a state that is as fresh as the newest snapshot is good enough.
     pub policy: Policy,
-    /// Told of every start, once its path has ended. Must not block.
+    /// What is read of the newest snapshot where the start skips its restore.
+    pub verify: VerifyMode,
+    /// Told of every start that succeeded, once. Must not block.
     pub observer: Option<Arc<dyn ColdStartObserver>>,
 }
 
@@ -244,6 +250,8 @@ pub struct StartSpec {
     pub stats: Arc<GroupStats>,
     /// Told of every applied batch.
     pub listener: Option<Arc<dyn AppliedListener>>,
+    /// Nobody else is known to have a replica of the group: what is lost here nobody can give back.
+    pub is_alone: bool,
     /// The store was found rotten: whatever it says of itself, the state is restored from snapshot and log.
     pub store_is_rotten: bool,
 }

@@ -2,16 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_storage::GroupId;
-use quorate_storage::cold_start::RefusalReason;
-use quorate_telemetry::stats::QuarantineReason;
+use quorate_storage::cold_start::{ColdStartReport, RefusalReason};
+use quorate_telemetry::Workers;
+use quorate_telemetry::stats::{GroupState, QuarantineReason};
 use tokio::sync::oneshot;
 
 use crate::actor::handle::GroupHandle;
-use crate::actor::launch::launch;
-use crate::actor::open::open_replica;
+use crate::actor::launch::{Opened, launch};
+use crate::actor::open::{Found, find_replica};
 use crate::actor::quarantine::{Quarantine, Remedy, reason_of};
+use crate::actor::report;
 use crate::actor::spec::{GroupDeps, StartSpec};
 use crate::core::StartRefused;
 use crate::repair::Damage;
@@ -111,28 +114,79 @@ impl From<&StartError> for Quarantine {
 }
 
 /// Opens a group that was created on this node and runs it. Returns once it takes part. Nothing else of the node
-/// waits for it: groups open side by side, as far as the background workers reach.
+/// waits for it: groups open side by side, as many as [`GroupWorkers::open`] has threads; those whose state must be
+/// restored go on [`GroupWorkers::restore`], so that the others do not wait behind them.
 ///
 /// # Errors
 /// [`StartError`]; a node that serves on answers for the group with [`GroupHandle::quarantined`].
+///
+/// [`GroupWorkers::open`]: crate::actor::GroupWorkers::open
+/// [`GroupWorkers::restore`]: crate::actor::GroupWorkers::restore
 pub async fn start_group(deps: Arc<GroupDeps>, spec: StartSpec) -> Result<GroupHandle, StartError> {
-    let group = spec.group;
-    let (on_worker, spec_there) = (Arc::clone(&deps), spec.clone());
-    let opened = run(&deps, group, move || open_replica(&on_worker, &spec_there)).await?;
-    // raft-rs panics on what no check of ours foresaw; whoever opens groups has others to open.
-    let launched = catch_unwind(AssertUnwindSafe(|| launch(deps, spec, opened)));
-    launched.unwrap_or(Err(StartError::WorkerGone { group }))
+    spec.stats.set_state(GroupState::Opening);
+    let (clock, told) = (Arc::clone(&deps.clock), spec.clone());
+    let mut began = clock.monotonic();
+    let started = match open(&deps, &spec, &mut began).await {
+        Ok(opened) => {
+            let report = opened.report.clone();
+            // raft-rs panics on what no check of ours foresaw; whoever opens groups has others to open.
+            let launched = catch_unwind(AssertUnwindSafe(|| launch(deps, spec, opened)));
+            launched.unwrap_or(Err(StartError::WorkerGone { group: told.group })).inspect(|_| {
+                let total = clock.monotonic().saturating_sub(began);
+                match report {
+                    Some(report) => report::succeeded(&told, &ColdStartReport { total, ..report }),
+                    None => report::waits(&told, total),
+                }
+            })
+        }
+        Err(failure) => Err(failure),
+    };
+    started.inspect_err(|failure| report::failed(&told, failure, clock.monotonic().saturating_sub(began)))
 }
 
-/// Runs `job` on a background worker and waits for it.
+/// Everything that happens on workers. `began` becomes the moment at which the group's turn came.
+async fn open(deps: &Arc<GroupDeps>, spec: &StartSpec, began: &mut Duration) -> Result<Opened, StartError> {
+    let (on_worker, spec_there) = (Arc::clone(deps), spec.clone());
+    let (at, found) = run(deps.workers.open.as_ref(), spec.group, move || {
+        let began = on_worker.clock.monotonic();
+        let mut found = match find_replica(&on_worker, &spec_there) {
+            Ok(found) => found,
+            Err(failure) => return Ok((began, Err(failure))),
+        };
+        let opened = if found.is_heavy() {
+            Ok(Turn::Heavy(Box::new(found)))
+        } else {
+            found.pass().map(|opened| Turn::Done(Box::new(opened)))
+        };
+        Ok((began, opened))
+    })
+    .await?;
+    *began = at;
+    match found? {
+        Turn::Done(opened) => Ok(*opened),
+        Turn::Heavy(found) => {
+            spec.stats.set_state(GroupState::Restoring);
+            run(deps.workers.restore.as_ref(), spec.group, move || found.pass()).await
+        }
+    }
+}
+
+/// How far a group came in its first turn.
+enum Turn {
+    Done(Box<Opened>),
+    /// What is left takes as long as the state is large.
+    Heavy(Box<Found>),
+}
+
+/// Runs `job` on a worker and waits for it.
 pub(crate) async fn run<T: Send + 'static>(
-    deps: &GroupDeps,
+    workers: &dyn Workers,
     group: GroupId,
     job: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
     let (reply, answer) = oneshot::channel();
     // Dropped by a stopped pool, or by a panic: seen below either way.
     let job = Box::new(move || drop(reply.send(job())));
-    deps.workers.background.submit(group.get(), job).map_err(|_stopped| StartError::WorkerGone { group })?;
+    workers.submit(group.get(), job).map_err(|_stopped| StartError::WorkerGone { group })?;
     answer.await.map_err(|_dropped| StartError::WorkerGone { group })?
 }

@@ -21,6 +21,9 @@ pub enum Lifecycle {
     /// Entries of its log are unreadable and are being fetched from other replicas; the text says which and what it
     /// waits for. It takes no part meanwhile.
     Repairing(Arc<str>),
+    /// It has no intact snapshot that its log reaches, says the text: it votes and appends, never leads, applies and serves
+    /// nothing, and asks the leader for a snapshot. By itself it runs again once it has one.
+    Waiting(Arc<str>),
     /// A failure of its own stopped it; the reason says which. Its files are left as they were.
     Quarantined(Arc<str>),
 }
@@ -46,6 +49,8 @@ pub struct GroupStatus {
     pub applied: Index,
     /// Last index known to be committed.
     pub commit: Index,
+    /// What was known to be committed at the start: until it is applied, the replica replays its log.
+    pub replay_through: Index,
     /// Last index of the log.
     pub last: Index,
     /// What a leader knows of each replica, by id; empty elsewhere.
@@ -64,6 +69,11 @@ pub struct GroupStatus {
 }
 
 impl GroupStatus {
+    /// Whether the replica still applies what its log had when it was started.
+    pub fn is_replaying(&self) -> bool {
+        self.applied < self.replay_through
+    }
+
     /// Of a group that was never opened.
     pub(crate) fn unknown(group: GroupId, node: NodeId) -> Self {
         let descriptor = GroupDescriptor {
@@ -84,6 +94,7 @@ impl GroupStatus {
             first: Index(0),
             applied: Index(0),
             commit: Index(0),
+            replay_through: Index(0),
             last: Index(0),
             peers: Vec::new(),
             snapshot: None,

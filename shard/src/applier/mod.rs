@@ -7,6 +7,9 @@
 
 mod batch;
 mod queue;
+mod restore;
+
+pub(crate) use restore::{Restoration, STEP_BYTES};
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateMachine, StateView};
-use quorate_storage::{Entry, GroupDescriptor, Index};
+use quorate_storage::{Entry, EntryId, GroupDescriptor, Index};
 use quorate_telemetry::{Clock, Workers};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,7 +34,7 @@ use crate::error::{Error, Result};
 
 /// Opens the file of an installed snapshot.
 pub(crate) type OpenSnapshot =
-    Arc<dyn Fn(&SnapshotToken) -> quorate_storage::Result<Box<dyn SnapshotSource>> + Send + Sync>;
+    Arc<dyn Fn(&SnapshotToken) -> quorate_storage::Result<Box<dyn SnapshotSource + Send>> + Send + Sync>;
 
 /// What an applier is made of.
 pub(crate) struct ApplierParts {
@@ -133,10 +136,22 @@ impl EntryReply {
 impl Applier {
     pub(crate) fn new(machine: Box<dyn StateMachine>, record: AppliedRecord, parts: ApplierParts) -> Self {
         parts.shared.set_reader(machine.reader());
-        let state = Mutex::new(Some(State { machine, record }));
-        let applier = Self { inner: Arc::new(Inner { parts, queue: Mutex::default(), state }) };
+        let applier = Self::over(machine, record, parts);
         applier.push([ApplyWork::Announce]);
         applier
+    }
+
+    /// Of a replica that waits for a snapshot: whatever `machine` holds is of no use. Takes nothing but a restore.
+    pub(crate) fn waiting(machine: Box<dyn StateMachine>, base: AppliedRecord, parts: ApplierParts) -> Self {
+        // A snapshot at the very base of the log is new to it.
+        let applier = Self::over(machine, AppliedRecord { applied: EntryId::default(), ..base }, parts);
+        drop(applier.inner.queue.lock().hold());
+        applier
+    }
+
+    fn over(machine: Box<dyn StateMachine>, record: AppliedRecord, parts: ApplierParts) -> Self {
+        let state = Mutex::new(Some(State { machine, record }));
+        Self { inner: Arc::new(Inner { parts, queue: Mutex::default(), state }) }
     }
 
     /// Queues committed work; [`Event::Applied`] follows each batch. Never blocks.
@@ -185,17 +200,32 @@ impl Inner {
     /// One job: one batch.
     fn run(self: &Arc<Self>) {
         let taken = self.queue.lock().take(self.parts.bytes_max, self.parts.entries_max);
-        self.carry_out(taken);
+        match self.carry_out(taken) {
+            None => self.go_on(),
+            // Comes back when it is done. The actor that would carry it out is gone: then at once.
+            Some(lent) => drop(self.parts.events.send(Event::Restoring(Box::new(lent)))),
+        }
+    }
+
+    /// After a job.
+    fn go_on(self: &Arc<Self>) {
         if self.queue.lock().next_round(|| self.parts.clock.monotonic()) {
             self.submit();
         }
     }
 
-    fn carry_out(&self, taken: Taken) {
+    /// The work in flight makes progress.
+    fn touch(&self) {
+        self.queue.lock().touch(|| self.parts.clock.monotonic());
+    }
+
+    /// Gives the state if it is to be restored: then no job may follow before it is back.
+    fn carry_out(self: &Arc<Self>, taken: Taken) -> Option<Restoration> {
         let mut slot = self.state.lock();
         let Some(mut state) = slot.take() else {
             drop(slot);
-            return self.fail_all(taken.work);
+            self.fail_all(taken.work);
+            return None;
         };
         self.parts.shared.backlog.fetch_sub(taken.bytes, std::sync::atomic::Ordering::Relaxed);
         // Replies stay outside of what may unwind: their callers are told what happened.
@@ -203,6 +233,9 @@ impl Inner {
         let stage = AssertUnwindSafe(|| self.advance(&mut state, taken.work, &mut replies));
         match catch_unwind(stage) {
             Ok(Ok(Next::Goes)) => *slot = Some(state),
+            Ok(Ok(Next::Restores(token, label))) => {
+                return Some(Restoration::new(Arc::clone(self), state, token, *label));
+            }
             Ok(Ok(Next::Closed(done))) => {
                 self.queue.lock().latch();
                 drop(state);
@@ -220,6 +253,7 @@ impl Inner {
                 self.halt(Failure::panic("applier", panic.as_ref()), replies);
             }
         }
+        None
     }
 
     fn advance(
@@ -280,7 +314,11 @@ impl Inner {
     fn do_other(&self, state: &mut State, work: ApplyWork) -> Result<Next, Failure> {
         match work {
             ApplyWork::Entry(_) => unreachable!("entries are applied in batches"),
-            ApplyWork::Restore { token, label } => self.restore(state, &token, *label)?,
+            ApplyWork::Restore { token, .. } if token.id.index <= state.record.applied.index => {
+                self.parts.shared.stats.apply.duplicates_dropped.increment();
+                self.report(state.record.applied.index);
+            }
+            ApplyWork::Restore { token, label } => return Ok(Next::Restores(token, label)),
             ApplyWork::Announce => self.publish(&state.record),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
             ApplyWork::PersistApplied { index, reply } => {
@@ -303,32 +341,6 @@ impl Inner {
             }
         }
         Ok(Next::Goes)
-    }
-
-    /// Replaces the state by an installed snapshot's: queued behind the applies in flight.
-    fn restore(&self, state: &mut State, token: &SnapshotToken, label: SnapshotLabel) -> Result<(), Failure> {
-        let index = token.id.index;
-        if index <= state.record.applied.index {
-            self.parts.shared.stats.apply.duplicates_dropped.increment();
-            self.report(state.record.applied.index);
-            return Ok(());
-        }
-        let record = AppliedRecord { incarnation: state.record.incarnation, ..label.record };
-        let stats = &self.parts.shared.stats.snapshots;
-        let failed = |cause: quorate_storage::Error| {
-            stats.failed.increment();
-            stats.corrupt.add(u64::from(cause.is_corruption()));
-            Failure::Restore { index, cause }
-        };
-        let mut source = (self.parts.open_snapshot)(token).map_err(failed)?;
-        state.machine.restore(source.as_mut(), &record).map_err(failed)?;
-        state.record = record;
-        self.parts.shared.stats.snapshots.installed.increment();
-        self.parts.shared.stats.snapshots.index.set(index.get());
-        self.parts.shared.set_reader(state.machine.reader());
-        self.publish(&state.record);
-        self.report(index);
-        Ok(())
     }
 
     /// Shows the state, which holds `record`, to everyone on this node.
@@ -371,6 +383,8 @@ impl Inner {
 /// How a job leaves the state machine.
 enum Next {
     Goes,
+    /// The state is to be replaced by an installed snapshot's.
+    Restores(SnapshotToken, Box<SnapshotLabel>),
     Closed(oneshot::Sender<()>),
 }
 

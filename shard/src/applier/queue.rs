@@ -11,6 +11,7 @@ pub(crate) struct Queue {
     waiting: VecDeque<ApplyWork>,
     in_flight_since: Option<Duration>,
     is_latched: bool,
+    is_held: bool,
 }
 
 /// One job's share: entries, or one piece of other work.
@@ -33,7 +34,8 @@ impl Queue {
             return (false, 0);
         }
         let before = self.waiting.len();
-        self.waiting.extend(work);
+        let is_held = self.is_held;
+        self.waiting.extend(work.into_iter().filter(|work| !is_held || goes_without_state(work)));
         let bytes = self.waiting.range(before..).map(work_bytes).sum();
         let starts = self.in_flight_since.is_none() && !self.waiting.is_empty();
         if starts {
@@ -69,6 +71,11 @@ impl Queue {
         has_more
     }
 
+    /// The job in flight is not stuck.
+    pub(crate) fn touch(&mut self, now: impl FnOnce() -> Duration) {
+        self.in_flight_since = Some(now());
+    }
+
     pub(crate) fn in_flight_since(&self) -> Option<Duration> {
         self.in_flight_since
     }
@@ -76,6 +83,19 @@ impl Queue {
     /// Forgets what no job has taken yet.
     pub(crate) fn clear(&mut self) -> Vec<ApplyWork> {
         self.waiting.drain(..).collect()
+    }
+
+    /// The state is not there that entries could be applied to: keeps, and takes, nothing but a restore and a close.
+    pub(crate) fn hold(&mut self) -> Vec<ApplyWork> {
+        self.is_held = true;
+        let (kept, forgotten): (Vec<_>, Vec<_>) = self.clear().into_iter().partition(goes_without_state);
+        self.waiting = kept.into();
+        forgotten
+    }
+
+    /// The state is there.
+    pub(crate) fn release(&mut self) {
+        self.is_held = false;
     }
 
     /// Takes nothing more.
@@ -91,6 +111,10 @@ fn ends_batch(work: &ApplyWork) -> bool {
         ApplyWork::Entry(entry) => entry.conf.is_some(),
         _ => true,
     }
+}
+
+fn goes_without_state(work: &ApplyWork) -> bool {
+    matches!(work, ApplyWork::Restore { .. } | ApplyWork::Close { .. })
 }
 
 fn work_bytes(work: &ApplyWork) -> u64 {

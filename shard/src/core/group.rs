@@ -77,6 +77,8 @@ pub(super) struct ApplyProgress {
     pub(super) fetch: Option<(u64, u32)>,
     /// The received snapshot that raft-rs has been told of.
     pub(super) received: Option<Published>,
+    /// Nothing is handed out: the state machine lacks what precedes it.
+    pub(super) is_waiting: bool,
 }
 
 /// Leadership on its way to another replica.
@@ -119,7 +121,7 @@ impl Group {
             gate: Gate::default(),
             membership: Membership { descriptor, conf_state, joint_ticks: 0 },
             durability: Durability::new(start.hard_state),
-            apply: ApplyProgress::new(floor.index, hard_state.commit),
+            apply: ApplyProgress::new((floor.index, start.is_waiting), hard_state.commit),
             proposals: Proposals::default(),
             reads: Reads::default(),
             transfer: None,
@@ -229,6 +231,7 @@ impl Group {
                 self.raw.report_snapshot(to.get(), status);
             }
             Input::Compacted { through } => self.compacted(through),
+            Input::StateLost => self.apply.is_waiting = true,
         }
         self.after_raft();
     }
@@ -296,10 +299,28 @@ impl Group {
             return false;
         }
         let log = &self.raw.raft.raft_log;
-        Index(log.applied) >= self.apply.start_commit
+        !self.apply.is_waiting
+            && Index(log.applied) >= self.apply.start_commit
             && log.applied + 1 >= log.first_index()
             && log.persisted == log.last_index()
             && !self.durability.is_syncing()
+    }
+
+    /// Whether this replica waits for a snapshot: its log is whole from its base on, and its state machine does not hold
+    /// what precedes it.
+    ///
+    /// It votes, appends and acknowledges like any other: those promises are about term, vote and log, which are durable
+    /// and intact, and raft asks nobody for a membership or a state before they are made (a joining replica has
+    /// neither). It never campaigns, and committed entries are kept from the applier. A snapshot that the leader sends
+    /// because its log no longer reaches back ends the waiting; any other takes a new core, which starts from it.
+    pub fn is_waiting(&self) -> bool {
+        self.apply.is_waiting
+    }
+
+    /// Whether the log's base, or a durable entry of it, has this position.
+    pub fn has_durable(&self, id: EntryId) -> bool {
+        let log = &self.raw.raft.raft_log;
+        id.index.get() <= log.persisted && self.raw.store().skeleton().term(id.index) == Some(id.term)
     }
 
     pub(super) fn is_leader(&self) -> bool {
@@ -355,7 +376,7 @@ impl Group {
 }
 
 impl ApplyProgress {
-    fn new(floor: Index, start_commit: Index) -> Self {
+    fn new((floor, is_waiting): (Index, bool), start_commit: Index) -> Self {
         assert!(floor <= start_commit, "the floor {floor} is above the commit {start_commit}");
         Self {
             handed: floor,
@@ -365,6 +386,7 @@ impl ApplyProgress {
             bytes: 0,
             fetch: None,
             received: None,
+            is_waiting,
         }
     }
 }

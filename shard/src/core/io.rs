@@ -102,6 +102,8 @@ pub enum Input {
         /// Whether the other side has taken it.
         delivered: bool,
     },
+    /// The state machine could not take the snapshot that was installed: see [`crate::core::Group::is_waiting`].
+    StateLost,
     /// The log was compacted up to and including `through`.
     Compacted {
         /// Last index that is gone.

@@ -29,7 +29,8 @@ impl Group {
     }
 
     fn take_ready(&mut self) -> bool {
-        let budget = self.config.applying_bytes_max.saturating_sub(self.apply.bytes);
+        let room = self.config.applying_bytes_max.saturating_sub(self.apply.bytes);
+        let budget = if self.apply.is_waiting { 0 } else { room };
         self.raw.mut_store().begin_ready(budget);
         let mut ready = self.raw.ready();
         let (number, must_sync) = (ready.number(), ready.must_sync());
@@ -173,6 +174,7 @@ impl Group {
         let index = restored.token.id.index;
         assert!(index > self.apply.handed, "snapshot {index} is not ahead of {}", self.apply.handed);
         self.apply.handed = index;
+        self.apply.is_waiting = false;
         self.apply.batches.push_back((index, 0));
         self.apply.fetch = None;
         // What they proposed is in the snapshot or lost its place to it; nobody will know.
@@ -308,7 +310,8 @@ impl Group {
 
     /// Asks for the committed entries that only the disk has: after a restart, all above the floor.
     pub(super) fn fetch_committed(&mut self) {
-        if self.apply.fetch.is_some() || self.apply.bytes >= self.config.applying_bytes_max {
+        let has_room = self.apply.bytes < self.config.applying_bytes_max;
+        if self.apply.is_waiting || self.apply.fetch.is_some() || !has_room {
             return;
         }
         let log = &self.raw.raft.raft_log;

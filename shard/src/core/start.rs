@@ -28,6 +28,9 @@ pub struct Start {
     pub skeleton: LogSkeleton,
     /// The position up to which the state machine holds everything.
     pub floor: EntryId,
+    /// The state machine does not: the replica waits for a snapshot. `floor` is the log's base then, and `conf_state`
+    /// empty. See [`Group::is_waiting`](crate::core::Group::is_waiting).
+    pub is_waiting: bool,
     /// The last entries of the log, contiguous up to its end; may be empty.
     pub tail: Vec<Entry>,
     /// The newest usable snapshot.
@@ -171,6 +174,14 @@ impl Start {
     }
 
     fn check_membership(&self) -> Result<(), StartRefused> {
+        if self.is_waiting {
+            let is_sound = self.conf_state == ConfState::default() && self.floor == self.skeleton.base;
+            return if is_sound {
+                Ok(())
+            } else {
+                Err(StartRefused::Membership("a state that is waited for"))
+            };
+        }
         if self.conf_state == ConfState::default() {
             // Fed from the first entry with no membership, raft-rs would elect a joiner alone.
             let is_joining = self.floor.index == Index(0) && self.skeleton.last == Index(0);

@@ -23,6 +23,8 @@ pub struct Status {
     pub handed: Index,
     /// Last index the applier has reported.
     pub applied: Index,
+    /// Whether this replica waits for a snapshot.
+    pub is_waiting: bool,
     /// Bytes handed to the applier and not reported.
     pub applying_bytes: u64,
     /// Bytes of recent entries in memory.
@@ -73,6 +75,7 @@ impl Group {
             commit: Index(log.committed),
             handed: self.apply.handed,
             applied: self.apply.reported,
+            is_waiting: self.apply.is_waiting,
             applying_bytes: self.apply.bytes,
             tail_bytes: self.raw.store().tail_bytes(),
             peers: if self.is_leader() { self.peers() } else { Vec::new() },

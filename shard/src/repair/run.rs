@@ -207,7 +207,7 @@ impl Repair {
     ) -> Result<T, Halt> {
         let group = self.spec.group;
         let job = move || job().map_err(|cause| StartError::Open { group, cause });
-        run(&self.deps, group, job).await.map_err(Halt::Failed)
+        run(self.deps.workers.background.as_ref(), group, job).await.map_err(Halt::Failed)
     }
 
     async fn pause(&mut self, pause: Duration) -> Result<(), Halt> {

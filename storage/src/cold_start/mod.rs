@@ -4,11 +4,15 @@
 //! The rule behind every row: over-restoring is always safer than a wrong skip. So every uncertainty about the
 //! store ends in a restore, and only a contradiction with the log is refused, to be repaired on purpose.
 
+mod header;
+mod mode;
 mod outcome;
 mod report;
 #[cfg(test)]
 mod tests;
 
+pub use header::{apply_header, needs_header};
+pub use mode::{Policy, VerifyMode};
 pub use outcome::{FallbackReason, Outcome, RefusalReason};
 pub use report::{ColdStartObserver, ColdStartReport};
 
@@ -18,16 +22,6 @@ use crate::ids::{Incarnation, Index};
 use crate::log::{LogSkeleton, LogState};
 use crate::snapshot::{SnapshotDir, SnapshotToken};
 use crate::state::AppliedRecord;
-
-/// When a store that is as fresh as the newest snapshot is good enough.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Policy {
-    /// Always: raft replays what is above. Exact, because the floor is seeded.
-    #[default]
-    Snapshot,
-    /// Only when nothing committed is left to replay.
-    CommittedTail,
-}
 
 /// What the state machine said of its applied record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a start tells of itself once the chosen path has ended.
+//! What a start tells of itself once the chosen path has succeeded.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,27 +6,26 @@ use std::time::Duration;
 use quorate_telemetry::stats::ColdStartOutcome;
 
 use crate::cold_start::{Decision, Outcome};
-use crate::error::Error;
 use crate::ids::{GroupId, Index};
 
-/// One start of one group. Made after the decision was carried out, or after that failed.
+/// One start of one group that succeeded.
 #[derive(Clone, Debug)]
 pub struct ColdStartReport {
     /// The decision.
     pub decision: Decision,
-    /// Why carrying it out failed, if it did.
-    pub failure: Option<Error>,
     /// `H`: the applied index the store reported; `None` if it reported none of this incarnation.
     pub held: Option<Index>,
-    /// `S`: index of the newest usable snapshot; 0 without one.
+    /// `S`: index of the newest usable snapshot; 0 without one. Whatever the policy asked for, gaps are measured from it.
     pub snapshot: Index,
     /// `C`: commit index of the hard state.
     pub commit: Index,
-    /// From the first read of this group's files to the end of the chosen path.
+    /// From the first read of this group's files until its raft node was made.
     pub total: Duration,
-    /// The part of it that restored the state, or replayed volatile entries.
+    /// The part of it in which the store opened.
+    pub store_open: Duration,
+    /// The part of it in which the decision was carried out: a restore, a verification, a volatile replay.
     pub restore: Duration,
-    /// Bytes read of snapshot and log.
+    /// Bytes read of snapshots, and of the log for a volatile replay.
     pub bytes_read: u64,
     /// Entries at or below the floor that were dropped.
     pub duplicates_dropped: u64,
@@ -39,11 +38,11 @@ impl ColdStartReport {
     pub fn new(decision: Decision, held: Option<Index>, snapshot: Index, commit: Index) -> Self {
         Self {
             decision,
-            failure: None,
             held,
             snapshot,
             commit,
             total: Duration::ZERO,
+            store_open: Duration::ZERO,
             restore: Duration::ZERO,
             bytes_read: 0,
             duplicates_dropped: 0,
@@ -53,7 +52,7 @@ impl ColdStartReport {
 
     /// The outcome as telemetry counts it.
     pub fn outcome(&self) -> ColdStartOutcome {
-        if self.failure.is_some() { ColdStartOutcome::Failed } else { self.decision.outcome.kind() }
+        self.decision.outcome.kind()
     }
 
     /// |H − S|, in entries: for a skip or an executed restore only.
@@ -68,9 +67,9 @@ impl ColdStartReport {
     }
 }
 
-/// Hears of every start. Called on the thread that starts the group: it must not block, and a panic in it is
-/// the group's.
+/// Hears of every start that succeeded, once; of refused and failed ones never. Called on the task that starts the
+/// group, before anybody is served: it must not block. What it panics with is logged and harms nobody.
 pub trait ColdStartObserver: fmt::Debug + Send + Sync + 'static {
-    /// A start of `group` ended, one way or the other.
+    /// `group` was started.
     fn started(&self, group: GroupId, report: &ColdStartReport);
 }

@@ -5,7 +5,10 @@ mod interrupted;
 mod operations;
 mod stopping_disk;
 
-pub use interrupted::a_restore_interrupted_anywhere_leaves_one_whole_state;
+pub use interrupted::{
+    a_restore_in_pieces_is_the_restore_at_once, a_restore_interrupted_anywhere_leaves_one_whole_state,
+    a_view_in_pieces_is_the_view_at_once,
+};
 pub use operations::entries_of_any_operations_are_whole_or_not_there;
 
 use std::collections::BTreeMap;
@@ -48,12 +51,15 @@ pub fn check_all(make: &mut Make<'_>) {
     a_batch_is_there_when_write_returns(make);
     scans_keep_to_their_range_and_direction(make);
     a_view_stays_as_it_was_while_writes_go_on(make);
+    a_walk_over_a_view_goes_on_where_it_was_broken_off(make);
     a_view_is_taken_whatever_work_is_under_way(make);
     no_reader_sees_a_part_of_a_batch(make);
     a_crash_of_the_process_leaves_whole_batches(make);
     a_power_cut_leaves_whole_batches_or_no_trust(make);
     a_closed_store_is_whole_and_trusted_whatever_follows(make);
     a_restore_interrupted_anywhere_leaves_one_whole_state(make);
+    a_restore_in_pieces_is_the_restore_at_once(make);
+    a_view_in_pieces_is_the_view_at_once(make);
     entries_of_any_operations_are_whole_or_not_there(make);
 }
 
@@ -194,6 +200,32 @@ pub fn a_view_stays_as_it_was_while_writes_go_on(make: &mut Make<'_>) {
         let (index, records) = read_view(view.as_mut());
         assert_eq!(index, *n, "the label of a view");
         assert!(records == expected(*n), "the view of batch {n} changed");
+    }
+}
+
+/// Walks in pieces of any size find every record once, as it was, whatever is written between two of them.
+pub fn a_walk_over_a_view_goes_on_where_it_was_broken_off(make: &mut Make<'_>) {
+    let subject = make();
+    let mut store = open(subject.as_ref());
+    write(store.as_mut(), 1..=BATCHES / 2);
+    for piece in [1, 3, 1_000] {
+        let mut view = store.view().expect("a view");
+        let n = marker_index(view.marker());
+        let mut found = Vec::new();
+        for written in 1.. {
+            let before = found.len();
+            let visited = view.for_each(&mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                let is_enough = found.len() == before + piece;
+                Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            });
+            visited.expect("a readable view");
+            if found.len() < before + piece {
+                break;
+            }
+            write(store.as_mut(), n + written..=n + written);
+        }
+        assert!(found == Vec::from_iter(expected(n)), "in pieces of {piece}, the view of batch {n} changed");
     }
 }
 

@@ -33,6 +33,8 @@ pub struct KvStateMachine {
     pub(super) backing: Backing,
     /// Number of the newest generation that was ever switched to.
     pub(super) generation: u64,
+    /// The restore under way.
+    pub(super) building: Option<restore::Building>,
 }
 
 /// What stands behind the state machine.
@@ -82,6 +84,7 @@ impl KvStateMachine {
             current: Arc::new(Current::none(dir)),
             backing: Backing::Failed(Error::Missing { path: dir.to_path_buf() }),
             generation: 0,
+            building: None,
         };
         match this.generations.find_current() {
             Ok(0) => this.backing = Backing::Empty,
@@ -247,7 +250,17 @@ impl StateMachine for KvStateMachine {
     }
 
     fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()> {
-        restore::restore(self, source, record)
+        while !self.restore_some(source, record, u64::MAX)? {}
+        Ok(())
+    }
+
+    fn restore_some(
+        &mut self,
+        source: &mut dyn SnapshotSource,
+        record: &AppliedRecord,
+        bytes_max: u64,
+    ) -> Result<bool> {
+        restore::restore_some(self, source, record, bytes_max)
     }
 
     fn checkpoint(&mut self) -> Result<Index> {

@@ -39,19 +39,36 @@ pub(crate) fn page(
     Ok(Page { records: undo.rewind(records, after, next.as_deref()), next })
 }
 
-/// Visits every record: `take` gives the page after a key.
-pub(crate) fn for_each(visit: &mut Visit<'_>, mut take: impl FnMut(&[u8]) -> Result<Page>) -> Result<()> {
-    let mut after = Bytes::new();
-    loop {
-        let page = take(&after)?;
-        for (key, value) in &page.records {
-            if visit(key, value)?.is_break() {
-                return Ok(());
+/// How far a walk over a view has come.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    page: std::vec::IntoIter<(Bytes, Bytes)>,
+    /// The key the next page begins after; `None` behind the last one.
+    after: Option<Bytes>,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { page: Vec::new().into_iter(), after: Some(Bytes::new()) }
+    }
+}
+
+impl Pages {
+    /// Visits every record from where the last walk was broken off: `take` gives the page after a key.
+    pub(crate) fn for_each(
+        &mut self,
+        visit: &mut Visit<'_>,
+        mut take: impl FnMut(&[u8]) -> Result<Page>,
+    ) -> Result<()> {
+        loop {
+            for (key, value) in self.page.by_ref() {
+                if visit(&key, &value)?.is_break() {
+                    return Ok(());
+                }
             }
-        }
-        match page.next {
-            Some(next) => after = next,
-            None => return Ok(()),
+            let Some(after) = &self.after else { return Ok(()) };
+            let page = take(after)?;
+            (self.page, self.after) = (page.records.into_iter(), page.next);
         }
     }
 }

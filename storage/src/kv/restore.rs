@@ -1,12 +1,15 @@
 //! Replaces a whole state: the next generation is built, proven, closed and only then switched to. Whatever
 //! fails or crashes before the rename leaves the old state as it was.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::batch::Batch;
 use super::machine::{Backing, KvStateMachine};
 use super::marker::{self, Counts};
 use super::record;
+use super::store::KvStore;
 use crate::error::{Error, Result};
 use crate::ids::GroupUid;
 use crate::snapshot::SnapshotSource;
@@ -15,17 +18,51 @@ use crate::state::{AppliedRecord, RecordHasher, StateDigest};
 /// Bytes after which a batch of records is written.
 const BATCH_BYTES: usize = 1 << 20;
 
-pub(super) fn restore(
+/// A generation that is being built.
+#[derive(Debug)]
+pub(super) struct Building {
+    number: u64,
+    label: AppliedRecord,
+    part: PathBuf,
+    store: Box<dyn KvStore>,
+    counts: Counts,
+    digest: StateDigest,
+    last_key: Option<Bytes>,
+}
+
+/// Takes about `bytes_max` more of `source`; whether that was the end, and the new state is there.
+pub(super) fn restore_some(
     machine: &mut KvStateMachine,
     source: &mut dyn SnapshotSource,
-    record: &AppliedRecord,
-) -> Result<()> {
-    let number = machine.generation.max(machine.generations.highest()?) + 1;
-    let built = build(machine, number, source, record).and_then(|()| machine.generations.switch(number));
-    if let Err(cause) = built {
-        machine.generations.abandon(number);
-        return Err(cause);
+    label: &AppliedRecord,
+    bytes_max: u64,
+) -> Result<bool> {
+    let begun = machine.building.take().filter(|begun| begun.label == *label);
+    let number = match &begun {
+        Some(begun) => begun.number,
+        None => machine.generation.max(machine.generations.highest()?) + 1,
+    };
+    let built = begun.map_or_else(|| Building::begin(machine, number, label), Ok).and_then(|mut building| {
+        if building.take_some(&machine.hasher, source, bytes_max)? {
+            building.finish()?;
+            machine.generations.switch(number)?;
+            return Ok(true);
+        }
+        machine.building = Some(building);
+        Ok(false)
+    });
+    match built {
+        Ok(true) => take_over(machine, number).map(|()| true),
+        Ok(false) => Ok(false),
+        Err(cause) => {
+            machine.generations.abandon(number);
+            Err(cause)
+        }
     }
+}
+
+/// Opens the generation that was just switched to.
+fn take_over(machine: &mut KvStateMachine, number: u64) -> Result<()> {
     machine.generation = number;
     let opened = machine.open_generation(number);
     match &machine.backing {
@@ -38,35 +75,57 @@ pub(super) fn restore(
     machine.failure().map_or(Ok(()), |cause| Err(cause.clone()))
 }
 
-fn build(
-    machine: &KvStateMachine,
-    number: u64,
-    source: &mut dyn SnapshotSource,
-    label: &AppliedRecord,
-) -> Result<()> {
-    let part = machine.generations.begin(number)?;
-    let mut store = machine.engine.open(&part)?;
-    let mut counts = Counts::default();
-    let mut digest = StateDigest::EMPTY;
-    let mut batch = Batch::new(label.applied.index);
-    let mut last_key = None;
-    while let Some((key, value)) = source.next_record()? {
-        if last_key.as_ref().is_some_and(|last| *last >= key) {
-            return Err(Error::Malformed { what: "order of snapshot records" });
-        }
-        digest = digest.with(machine.hasher.hash(&key, &value));
-        counts.add(&key, &value);
-        record::put(&mut batch, &key, &value);
-        last_key = Some(key);
-        if batch.bytes() >= BATCH_BYTES {
-            store.write(&batch)?;
-            batch = Batch::new(label.applied.index);
-        }
+impl Building {
+    fn begin(machine: &KvStateMachine, number: u64, label: &AppliedRecord) -> Result<Self> {
+        let part = machine.generations.begin(number)?;
+        let store = machine.engine.open(&part)?;
+        let (counts, digest, last_key) = (Counts::default(), StateDigest::EMPTY, None);
+        Ok(Self { number, label: label.clone(), part, store, counts, digest, last_key })
     }
-    check_digest(digest, label.digest, &part)?;
-    batch.set_marker(marker::encode(counts, label));
-    store.write(&batch)?;
-    store.close()
+
+    /// Whether `source` has ended.
+    fn take_some(
+        &mut self,
+        hasher: &RecordHasher,
+        source: &mut dyn SnapshotSource,
+        bytes_max: u64,
+    ) -> Result<bool> {
+        let index = self.label.applied.index;
+        let (mut batch, mut bytes) = (Batch::new(index), 0_u64);
+        while bytes < bytes_max {
+            let Some((key, value)) = source.next_record()? else {
+                self.write(&batch)?;
+                return Ok(true);
+            };
+            if self.last_key.as_ref().is_some_and(|last| *last >= key) {
+                return Err(Error::Malformed { what: "order of snapshot records" });
+            }
+            self.digest = self.digest.with(hasher.hash(&key, &value));
+            self.counts.add(&key, &value);
+            record::put(&mut batch, &key, &value);
+            bytes = bytes.saturating_add((key.len() + value.len()) as u64);
+            self.last_key = Some(key);
+            if batch.bytes() >= BATCH_BYTES {
+                self.write(&batch)?;
+                batch = Batch::new(index);
+            }
+        }
+        self.write(&batch)?;
+        Ok(false)
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<()> {
+        if batch.bytes() == 0 { Ok(()) } else { self.store.write(batch) }
+    }
+
+    /// Proves what was built, and closes it with its marker.
+    fn finish(&mut self) -> Result<()> {
+        check_digest(self.digest, self.label.digest, &self.part)?;
+        let mut batch = Batch::new(self.label.applied.index);
+        batch.set_marker(marker::encode(self.counts, &self.label));
+        self.store.write(&batch)?;
+        self.store.close()
+    }
 }
 
 /// Reads all of a snapshot of the group `uid` and sums up its digest, without building anything of it.

@@ -82,7 +82,8 @@ pub trait KvView: fmt::Debug + Send {
     /// The marker of that batch.
     fn marker(&self) -> Option<&Bytes>;
 
-    /// Visits every record in key order.
+    /// Visits every record in key order. A walk that `visit` breaks off goes on behind that record when this is called
+    /// again.
     fn for_each(&mut self, visit: &mut Visit<'_>) -> Result<()>;
 }
 

@@ -7,10 +7,15 @@ use bytes::{Bytes, BytesMut};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{Error, Result};
 use crate::snapshot::fault::SnapshotFault;
+use crate::snapshot::hash::HashedFile;
 use crate::snapshot::layout::{self, FILE_BYTES_MIN, corrupt};
+use crate::snapshot::verify::{READERS_MAX, readers};
 
-/// Bytes read at once.
+/// Bytes read at once of a file that is read whole.
 const READ_AHEAD_BYTES: u64 = 256 * 1024;
+
+/// Bytes read at once of a file of which only the front is wanted.
+const FRONT_BYTES: u64 = 4 * 1024;
 
 /// A file, a position in it, and the CRC-32 of everything before the position.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub(super) struct CheckedFile {
     offset: u64,
     /// Bytes from `offset` on that were read ahead.
     ahead: Bytes,
+    read_ahead_bytes: u64,
     hasher: crc32fast::Hasher,
 }
 
@@ -33,7 +39,13 @@ impl CheckedFile {
         let file = open_existing(disk, path)?;
         let bytes = file.len().map_err(|cause| Error::io("stat", path, cause))?;
         let (path, hasher) = (path.to_path_buf(), crc32fast::Hasher::new());
-        Ok(Self { file, path, bytes, offset: 0, ahead: Bytes::new(), hasher })
+        let read_ahead_bytes = READ_AHEAD_BYTES;
+        Ok(Self { file, path, bytes, offset: 0, ahead: Bytes::new(), read_ahead_bytes, hasher })
+    }
+
+    /// As [`Self::open`], for who wants the first few KiB.
+    pub(super) fn open_front(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        Ok(Self { read_ahead_bytes: FRONT_BYTES, ..Self::open(disk, path)? })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -77,6 +89,25 @@ impl CheckedFile {
         Ok(std::array::from_fn(|i| bytes[i]))
     }
 
+    /// Sums up everything before `end` without handing it out; of a large file by a few threads at once.
+    ///
+    /// # Panics
+    /// If `end` lies before the position or behind the file.
+    pub(super) fn skip_to(&mut self, end: u64) -> Result<()> {
+        assert!(self.offset <= end && end <= self.bytes, "{end} is not ahead of {}", self.offset);
+        let range = self.offset..end;
+        let readers = readers(end - self.offset, READERS_MAX);
+        let rest = HashedFile { file: self.file.as_ref(), path: &self.path, range, before_read: &|_| {} };
+        self.hasher.combine(&rest.crc(readers)?);
+        (self.offset, self.ahead) = (end, Bytes::new());
+        Ok(())
+    }
+
+    /// Has the system forget what it holds of the file in memory: what is read next comes from the device.
+    pub(super) fn drop_cache(&self) -> Result<()> {
+        self.file.drop_cache().map_err(|cause| Error::io("drop the cache of", &self.path, cause))
+    }
+
     /// The last `N` bytes of the file. Does not move, and is not summed up.
     pub(super) fn last<const N: usize>(&self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
@@ -95,7 +126,7 @@ impl CheckedFile {
         if length as u64 > left {
             return Err(corrupt(what, &self.path, self.offset, [length as u64, left]));
         }
-        let target = layout::length(left.min(READ_AHEAD_BYTES.max(length as u64)));
+        let target = layout::length(left.min(self.read_ahead_bytes.max(length as u64)));
         let mut buffer = BytesMut::zeroed(target);
         let have = self.ahead.len();
         buffer[..have].copy_from_slice(&self.ahead);

@@ -11,12 +11,12 @@ use crate::entry::{ConfState, EntryId};
 use crate::error::{Error, Result};
 use crate::identity::{FileHeader, FileKind, FileOwner};
 use crate::ids::{Index, Term, Timestamp};
-use crate::snapshot::label::read_token;
+use crate::snapshot::label::{read_label, read_token};
 use crate::snapshot::layout::{PART_SUFFIX, QUARANTINE_SUFFIX, TEMPORARY_SUFFIX, file_name, parse_file_name};
 use crate::snapshot::writer::{remove_if_there, rename_into_place};
 use crate::snapshot::{
-    ReadFrom, Retention, SnapshotChunks, SnapshotLabel, SnapshotReadBack, SnapshotReader, SnapshotSpool,
-    SnapshotToken, SnapshotWriter, SpoolLimits, verify,
+    ReadFrom, Retention, SnapshotChunks, SnapshotLabel, SnapshotPayload, SnapshotReadBack, SnapshotReader,
+    SnapshotSpool, SnapshotToken, SnapshotWriter, SpoolLimits, verify,
 };
 use crate::state::{AppliedRecord, StateDigest};
 
@@ -173,6 +173,30 @@ impl SnapshotDir {
         let reader = SnapshotReader::open(&*self.disk, &path, token)?;
         reader.header().check_group(self.owner.group, &path)?;
         Ok(reader)
+    }
+
+    /// What the snapshot of `token` says it holds. Reads a few KiB, and verifies no more.
+    ///
+    /// # Errors
+    /// As [`read_label`]; [`Error::Corrupt`] if it is of another position; [`Error::Foreign`] if it is of another group.
+    pub fn label(&self, token: &SnapshotToken) -> Result<SnapshotLabel> {
+        let path = self.path_of(token.id);
+        let label = read_label(&*self.disk, &path)?;
+        let uid = label.record.descriptor.uid;
+        if uid != self.owner.group {
+            let (expected, found) = (self.owner.group.to_string(), uid.to_string());
+            return Err(Error::Foreign { what: "group", file: path, expected, found });
+        }
+        Ok(label)
+    }
+
+    /// Opens the snapshot of `token` for its state header, from the device.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`]; [`Error::Corrupt`] if size, footer or head are not what they should be;
+    /// [`Error::NewerFormat`]; [`Error::Foreign`].
+    pub fn payload(&self, token: SnapshotToken) -> Result<SnapshotPayload> {
+        SnapshotPayload::open(&*self.disk, &self.path_of(token.id), token, self.owner.group)
     }
 
     /// Opens the snapshot of `token` to send it.

@@ -1,5 +1,6 @@
-//! The CRC-32 of a file's first bytes, read in pieces by a few threads at once.
+//! The CRC-32 of a part of a file, read in pieces by a few threads at once.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -13,11 +14,12 @@ pub(super) const PIECE_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes of one read.
 const READ_BYTES: u64 = 1024 * 1024;
 
-/// A file, of which `bytes` are hashed.
+/// A file, of which `range` is hashed.
 pub(super) struct HashedFile<'a> {
     pub(super) file: &'a dyn DiskFile,
     pub(super) path: &'a Path,
-    pub(super) bytes: u64,
+    /// In bytes.
+    pub(super) range: Range<u64>,
     /// Told of every read before it is made, with its bytes; may block to hold a rate.
     pub(super) before_read: &'a (dyn Fn(u64) + Sync),
 }
@@ -33,13 +35,13 @@ struct Progress {
 type Piece = (u64, crc32fast::Hasher);
 
 impl HashedFile<'_> {
-    /// The checksum. With one reader (or one piece) the calling thread reads alone; else so many scoped threads do,
-    /// each with 1 MiB of memory, and their checksums are combined.
+    /// The checksum, ready to go on behind that of what stands before. With one reader (or one piece) the calling
+    /// thread reads alone; else so many scoped threads do, each with 1 MiB of memory, and their checksums are combined.
     ///
     /// # Errors
     /// [`Error::Io`]: the failure of the earliest piece.
-    pub(super) fn crc(&self, readers: u64) -> Result<u32> {
-        let pieces = self.bytes.div_ceil(PIECE_BYTES);
+    pub(super) fn crc(&self, readers: u64) -> Result<crc32fast::Hasher> {
+        let pieces = self.bytes().div_ceil(PIECE_BYTES);
         let progress = Progress { next: AtomicU64::new(0), is_failed: AtomicBool::new(false) };
         let readers = readers.min(pieces);
         if readers <= 1 {
@@ -62,16 +64,20 @@ impl HashedFile<'_> {
         }
     }
 
+    fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
     /// Takes and hashes pieces until there are none. A failure comes with its piece, and ends all readers.
     fn read_pieces(&self, progress: &Progress) -> Result<Vec<Piece>, (u64, Error)> {
         let mut hashed = Vec::new();
-        let mut buffer = vec![0; layout::length(self.bytes.min(READ_BYTES))];
+        let mut buffer = vec![0; layout::length(self.bytes().min(READ_BYTES))];
         while !progress.is_failed.load(Ordering::Relaxed) {
             let piece = progress.next.fetch_add(1, Ordering::Relaxed);
-            let Some(start) = piece.checked_mul(PIECE_BYTES).filter(|&start| start < self.bytes) else {
+            let Some(start) = piece.checked_mul(PIECE_BYTES).filter(|&start| start < self.bytes()) else {
                 break;
             };
-            match self.hash_piece(start, &mut buffer) {
+            match self.hash_piece(self.range.start + start, &mut buffer) {
                 Ok(hasher) => hashed.push((piece, hasher)),
                 Err(error) => {
                     progress.is_failed.store(true, Ordering::Relaxed);
@@ -83,7 +89,7 @@ impl HashedFile<'_> {
     }
 
     fn hash_piece(&self, start: u64, buffer: &mut [u8]) -> Result<crc32fast::Hasher> {
-        let end = (start + PIECE_BYTES).min(self.bytes);
+        let end = (start + PIECE_BYTES).min(self.range.end);
         let mut hasher = crc32fast::Hasher::new();
         let mut at = start;
         while at < end {
@@ -99,13 +105,13 @@ impl HashedFile<'_> {
 }
 
 /// The checksum of all pieces, one after the other.
-fn combine(mut pieces: Vec<Piece>) -> u32 {
+fn combine(mut pieces: Vec<Piece>) -> crc32fast::Hasher {
     pieces.sort_unstable_by_key(|(piece, _)| *piece);
     let mut whole = crc32fast::Hasher::new();
     for (_, hasher) in &pieces {
         whole.combine(hasher);
     }
-    whole.finalize()
+    whole
 }
 
 fn resume<T>(panic: Box<dyn std::any::Any + Send>) -> T {

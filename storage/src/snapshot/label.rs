@@ -47,25 +47,37 @@ impl Front {
     /// # Errors
     /// [`Error::Corrupt`], [`Error::NewerFormat`], [`Error::Foreign`] (another kind of file, or sealed).
     pub(super) fn read(file: &mut CheckedFile) -> Result<Self> {
-        let path = file.path().to_path_buf();
-        let header_bytes =
-            usize::try_from(file.bytes()).map_or(HEADER_BYTES, |bytes| bytes.min(HEADER_BYTES));
-        let header = FileHeader::decode(&file.take(header_bytes, "file header")?, FileKind::Snapshot, &path)?;
-        header.check_clear(&path)?;
-        let at = file.offset();
-        let label_bytes = u32::from_le_bytes(file.take_array("snapshot label length")?) as usize;
-        if label_bytes > LABEL_BYTES_MAX {
-            let lengths = [LABEL_BYTES_MAX as u64, label_bytes as u64];
-            return Err(corrupt("snapshot label length", &path, at, lengths));
-        }
-        let record = AppliedRecord::decode(&file.take(label_bytes, "snapshot label")?, &path)?
-            .ok_or(Error::Malformed { what: "snapshot label: a format this release no longer reads" })?;
-        header.check_group(record.descriptor.uid, &path)?;
-        Ok(Self { header, label: SnapshotLabel { record }, state: read_state_header(file)? })
+        let (header, label) = read_head(file)?;
+        Ok(Self { header, label, state: read_state_header(file)? })
     }
 }
 
-fn read_state_header(file: &mut CheckedFile) -> Result<Option<StateHeader>> {
+/// Outer header and label, from the start of the file.
+///
+/// # Errors
+/// As [`Front::read`].
+pub(super) fn read_head(file: &mut CheckedFile) -> Result<(FileHeader, SnapshotLabel)> {
+    let path = file.path().to_path_buf();
+    let header_bytes = usize::try_from(file.bytes()).map_or(HEADER_BYTES, |bytes| bytes.min(HEADER_BYTES));
+    let header = FileHeader::decode(&file.take(header_bytes, "file header")?, FileKind::Snapshot, &path)?;
+    header.check_clear(&path)?;
+    let at = file.offset();
+    let label_bytes = u32::from_le_bytes(file.take_array("snapshot label length")?) as usize;
+    if label_bytes > LABEL_BYTES_MAX {
+        let lengths = [LABEL_BYTES_MAX as u64, label_bytes as u64];
+        return Err(corrupt("snapshot label length", &path, at, lengths));
+    }
+    let record = AppliedRecord::decode(&file.take(label_bytes, "snapshot label")?, &path)?
+        .ok_or(Error::Malformed { what: "snapshot label: a format this release no longer reads" })?;
+    header.check_group(record.descriptor.uid, &path)?;
+    Ok((header, SnapshotLabel { record }))
+}
+
+/// The state header, if one stands here: whatever else does is the business of whoever reads on.
+///
+/// # Errors
+/// [`Error::NewerFormat`], [`Error::Corrupt`].
+pub(super) fn read_state_header(file: &mut CheckedFile) -> Result<Option<StateHeader>> {
     if file.peek("snapshot section")? != state_header::MAGIC {
         return Ok(None);
     }
@@ -81,7 +93,7 @@ fn read_state_header(file: &mut CheckedFile) -> Result<Option<StateHeader>> {
 /// [`Error::Missing`], [`Error::Io`]; [`Error::Corrupt`] or [`Error::Malformed`] for a damaged front;
 /// [`Error::NewerFormat`]; [`Error::Foreign`] if it is no snapshot, or its name is another's.
 pub fn read_label(disk: &dyn Disk, path: &Path) -> Result<SnapshotLabel> {
-    let front = Front::read(&mut CheckedFile::open(disk, path)?)?;
+    let front = Front::read(&mut CheckedFile::open_front(disk, path)?)?;
     check_name(path, &front.label)?;
     Ok(front.label)
 }

@@ -119,7 +119,8 @@ impl SnapshotSpool {
         self.received += bytes;
         if self.received - self.synced >= SYNC_BYTES {
             self.synced = self.received;
-            self.file.sync_data().map_err(|cause| Error::io("sync", &self.part, cause))?;
+            let synced = self.file.sync_data().and_then(|()| self.file.drop_cache());
+            synced.map_err(|cause| Error::io("sync", &self.part, cause))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::snapshot::hash::{HashedFile, PIECE_BYTES};
 use crate::snapshot::layout::{FILE_BYTES_MIN, FOOTER_BYTES};
 
 /// Most threads that read one file at a time.
-const READERS_MAX: u64 = 4;
+pub(super) const READERS_MAX: u64 = 4;
 
 /// A reader more for every so many bytes: a file below twice this is read by the calling thread alone.
 const READER_BYTES_MIN: u64 = 4 * PIECE_BYTES;
@@ -50,6 +50,11 @@ impl fmt::Debug for Verification<'_> {
         let mut debug = f.debug_struct("Verification");
         debug.field("from", &self.from).field("readers_max", &self.readers_max).finish_non_exhaustive()
     }
+}
+
+/// How many threads read `bytes` at a time, where `readers_max` may.
+pub(super) fn readers(bytes: u64, readers_max: u64) -> u64 {
+    readers_max.clamp(1, READERS_MAX).min(bytes / READER_BYTES_MIN)
 }
 
 /// Whether the file at `path` is what `token` says: [`verify_with`] as fast as it goes.
@@ -95,9 +100,8 @@ pub fn verify_with(
     if footer != token.crc {
         return Err(SnapshotFault::TokenCrc.error(path, footer_at, [token.crc, footer].map(u64::from)));
     }
-    let hashed = HashedFile { file: file.as_ref(), path, bytes: footer_at, before_read: how.before_read };
-    let readers = how.readers_max.clamp(1, READERS_MAX).min(bytes / READER_BYTES_MIN);
-    let computed = hashed.crc(readers)?;
+    let hashed = HashedFile { file: file.as_ref(), path, range: 0..footer_at, before_read: how.before_read };
+    let computed = hashed.crc(readers(bytes, how.readers_max))?.finalize();
     if computed != footer {
         return Err(SnapshotFault::FileCrc.error(path, footer_at, [footer, computed].map(u64::from)));
     }

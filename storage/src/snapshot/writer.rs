@@ -135,7 +135,8 @@ impl SnapshotWriter {
             return Ok(());
         }
         self.synced = self.offset;
-        let synced = self.file.sync_data();
+        // Nobody reads it soon: the pages are worth more to the stores.
+        let synced = self.file.sync_data().and_then(|()| self.file.drop_cache());
         synced.map_err(|cause| self.fail(Error::io("sync", &self.temporary, cause)))
     }
 

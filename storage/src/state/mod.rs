@@ -21,7 +21,7 @@ use crate::entry::{ConfState, EntryId};
 use crate::error::Result;
 use crate::ids::{Incarnation, Index, Timestamp};
 use crate::kv::KvRead;
-use crate::snapshot::{SnapshotSink, SnapshotSource};
+use crate::snapshot::{SnapshotPayload, SnapshotSink, SnapshotSource, StateHeader};
 
 pub use digest::RecordHasher;
 
@@ -87,6 +87,25 @@ pub trait StateMachine: fmt::Debug + Send {
     /// crash in between the old state is still there.
     fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()>;
 
+    /// [`StateMachine::restore`] in pieces, for a caller that paces itself: takes about `bytes_max` of keys and values
+    /// from `source`, and says whether that was the end. Then the state is replaced; until then the old one is there
+    /// and can be read. Between the pieces of one restore nothing is applied. After an error nothing of it is left;
+    /// a piece of another `record` begins a restore of its own.
+    ///
+    /// The default restores everything at once.
+    ///
+    /// # Errors
+    /// As [`StateMachine::restore`].
+    fn restore_some(
+        &mut self,
+        source: &mut dyn SnapshotSource,
+        record: &AppliedRecord,
+        bytes_max: u64,
+    ) -> Result<bool> {
+        let _ = bytes_max;
+        self.restore(source, record).map(|()| true)
+    }
+
     /// Makes everything applied durable. Returns the durable index.
     fn checkpoint(&mut self) -> Result<Index>;
 
@@ -103,6 +122,11 @@ pub trait StateMachine: fmt::Debug + Send {
 
     /// Raises the applied record durably.
     fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
+        None
+    }
+
+    /// Takes the state header of a snapshot that is not restored.
+    fn as_snapshot_header_applier(&mut self) -> Option<&mut dyn SnapshotHeaderApplier> {
         None
     }
 }
@@ -123,6 +147,29 @@ pub trait AppliedIndexWriter {
     fn persist_applied(&mut self, index: Index) -> Result<()>;
 }
 
+/// Takes the state header of the newest snapshot where a start skips the restore: for a state machine that keeps
+/// ceiling and cutover in memory only. (A restore tells both with its record.)
+///
+/// Two phases, because the header is read before the checksum of its file is known: what is parsed is applied only
+/// once the whole file has been verified.
+pub trait SnapshotHeaderApplier {
+    /// Whether the applied record already carries what the header holds. Then no byte of a snapshot is read on a skip,
+    /// and the other two are never called.
+    fn covers_header(&self) -> bool;
+
+    /// Parses the header out of `payload`, and may drain it; what it leaves is drained by the caller. Must change
+    /// nothing: the bytes are not verified yet. `None` for a file without a header.
+    ///
+    /// # Errors
+    /// As [`SnapshotPayload::state_header`]; the file is then not used.
+    fn parse_header(&self, payload: &mut SnapshotPayload) -> Result<Option<StateHeader>> {
+        payload.state_header()
+    }
+
+    /// Takes the verified header, as a pure assignment. Not called for a file without one.
+    fn apply_header(&mut self, header: StateHeader);
+}
+
 /// Reads applied state; shared between threads.
 pub trait StateReader: fmt::Debug + Send + Sync {
     /// Answers a query in the state machine's own language.
@@ -141,4 +188,16 @@ pub trait StateView: fmt::Debug + Send {
 
     /// Writes every record in key order.
     fn write_to(&mut self, sink: &mut dyn SnapshotSink) -> Result<()>;
+
+    /// [`StateView::write_to`] in pieces, for a caller that paces itself: writes about `bytes_max` of keys and values,
+    /// at least one record, behind those of the piece before. Whether those were the last.
+    ///
+    /// The default writes everything at once.
+    ///
+    /// # Errors
+    /// As [`StateView::write_to`]; the view is of no use afterwards.
+    fn write_some(&mut self, sink: &mut dyn SnapshotSink, bytes_max: u64) -> Result<bool> {
+        let _ = bytes_max;
+        self.write_to(sink).map(|()| true)
+    }
 }

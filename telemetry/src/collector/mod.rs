@@ -237,6 +237,7 @@ impl Collector {
         state.publications += 1;
 
         let deltas = state.read_groups();
+        state.publish_start_times(&self.node_stats);
         state.assign_series(&self.target, self.group_series_max, paused);
         let summary = state.publish_groups(&self.target, &deltas);
         if paused || state.publications.is_multiple_of(RENEW_PUBLICATIONS) {
@@ -254,6 +255,13 @@ impl Collector {
 impl State {
     fn read_groups(&mut self) -> Vec<Reading> {
         self.groups.values_mut().map(Group::read).collect()
+    }
+
+    /// Groups share the node's distribution, whether they have series or not.
+    fn publish_start_times(&self, node: &NodeStats) {
+        for (outcome, took) in self.groups.values().flat_map(|entry| entry.stats.cold_starts.take_times()) {
+            node.cold_start_seconds(outcome).record(took.as_secs_f64());
+        }
     }
 
     /// Gives series to the groups that are to have them, and takes them from the others.

@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 35] = [
+pub(super) static COUNTERS: [CounterSource; 37] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -76,6 +76,7 @@ pub(super) static COUNTERS: [CounterSource; 35] = [
     node_only(&names::LOG_REPAIRED_ENTRIES, |s| s.log.repaired_entries.get()),
     node_only(&names::LOG_DROPPED_ENTRIES, |s| s.log.dropped_entries.get()),
     node_only(&names::APPLIED_BATCHES, |s| s.apply.batches.get()),
+    node_only(&names::COLD_START_READ_BYTES, |s| s.cold_starts.read_bytes()),
     node_only(&names::DUPLICATES_DROPPED, |s| s.apply.duplicates_dropped.get()),
     node_only(&names::VOLATILE_REPLAYED, |s| s.apply.volatile_replayed.get()),
     node_only(&names::SNAPSHOTS_PUBLISHED, |s| s.snapshots.published.get()),
@@ -86,6 +87,7 @@ pub(super) static COUNTERS: [CounterSource; 35] = [
     node_only(&names::SNAPSHOT_SENT_BYTES, |s| s.snapshots.sent_bytes.get()),
     node_only(&names::SNAPSHOT_RECEIVED_BYTES, |s| s.snapshots.received_bytes.get()),
     node_only(&names::SNAPSHOTS_RESUMED, |s| s.snapshots.resumed.get()),
+    node_only(&names::SNAPSHOT_WAITS, |s| s.snapshots.waits.get()),
 ];
 
 const fn summed(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSource {

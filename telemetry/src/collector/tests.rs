@@ -8,7 +8,7 @@ use crate::clock::{BootId, SimClock};
 use crate::exporter::Exporter;
 use crate::names::Kind;
 use crate::rng::SeededRng;
-use crate::stats::{ColdStartOutcome, GroupState, Outcome};
+use crate::stats::{ColdStart, ColdStartOutcome, GroupState, Outcome};
 use crate::workers::{SimWorkers, SimWorkersConfig};
 
 /// Long enough that nothing is idle in a test.
@@ -46,8 +46,16 @@ fn touch_everything(collector: &Collector) {
     let stats = collector.register(1);
     stats.set_state(GroupState::Leader);
     apply(&stats, 3);
-    stats.cold_starts.record(ColdStartOutcome::Fallback, "missing_meta", None);
-    stats.cold_starts.record(ColdStartOutcome::Skipped, "none", Some(7));
+    let start = ColdStart {
+        outcome: ColdStartOutcome::Fallback,
+        reason: "missing_meta",
+        gap_entries: None,
+        read_bytes: 4_096,
+        took: Duration::from_millis(30),
+    };
+    stats.cold_starts.record(start);
+    let (outcome, gap_entries) = (ColdStartOutcome::Skipped, Some(7));
+    stats.cold_starts.record(ColdStart { outcome, reason: "none", gap_entries, read_bytes: 0, ..start });
     let node = collector.node_stats();
     for seconds in [0.0004, 0.003, 30.0] {
         node.log_append_seconds.record(seconds);
@@ -57,7 +65,6 @@ fn touch_everything(collector: &Collector) {
     }
     node.log_batch_bytes.record(5_000.0);
     node.apply_batch_entries.record(3.0);
-    node.cold_start_seconds(ColdStartOutcome::Skipped).record(0.01);
     let others = ["quorate_disk_", "quorate_transport_", "quorate_resp_"];
     for metric in
         names::ALL.iter().filter(|metric| others.iter().any(|prefix| metric.name.starts_with(prefix)))
@@ -104,6 +111,9 @@ fn the_exposition_is_valid_and_holds_every_metric_under_its_own_name() {
         1.0,
     );
     is(r#"quorate_cold_start_applied_index_gap{group="1",node="n1",outcome="skipped"}"#, 7.0);
+    is(r#"quorate_cold_start_read_bytes_total{node="n1"}"#, 4_096.0);
+    is(r#"quorate_cold_start_seconds_count{node="n1",outcome="skipped"}"#, 1.0);
+    is(r#"quorate_cold_start_seconds_count{node="n1",outcome="fallback"}"#, 1.0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How the starts of a group went.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -36,6 +37,25 @@ impl ColdStartOutcome {
     }
 }
 
+/// Starts of one group whose times are kept until the collector takes them. It does so each second: more never gather
+/// unless nobody collects.
+const UNPUBLISHED_MAX: usize = 16;
+
+/// One start of one group, ended one way or the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColdStart {
+    /// What the gate came to.
+    pub outcome: ColdStartOutcome,
+    /// A name out of a closed set, `"none"` where there is nothing to give a reason for.
+    pub reason: &'static str,
+    /// Distance between the applied index and the snapshot's, where it means something.
+    pub gap_entries: Option<u64>,
+    /// Bytes read of snapshots, and of the log for a volatile replay.
+    pub read_bytes: u64,
+    /// From the first read of the group's files to the end.
+    pub took: Duration,
+}
+
 /// The starts of one group in this process: a handful, so they stand behind a lock.
 #[derive(Debug, Default)]
 pub struct ColdStarts(Mutex<Starts>);
@@ -44,15 +64,32 @@ pub struct ColdStarts(Mutex<Starts>);
 struct Starts {
     counts: BTreeMap<(ColdStartOutcome, &'static str), u64>,
     last_gap: Option<(ColdStartOutcome, u64)>,
+    read_bytes: u64,
+    /// Oldest first; at most [`UNPUBLISHED_MAX`].
+    unpublished: Vec<(ColdStartOutcome, Duration)>,
 }
 
 impl ColdStarts {
-    /// Counts one start. `reason` is a name out of a closed set, `"none"` where there is nothing to give a reason for.
-    /// `gap_entries` is the distance between the applied index and the snapshot's, where both were known.
-    pub fn record(&self, outcome: ColdStartOutcome, reason: &'static str, gap_entries: Option<u64>) {
+    /// Counts one start.
+    pub fn record(&self, start: ColdStart) {
         let mut starts = self.0.lock();
-        *starts.counts.entry((outcome, reason)).or_default() += 1;
-        starts.last_gap = gap_entries.map(|gap| (outcome, gap));
+        *starts.counts.entry((start.outcome, start.reason)).or_default() += 1;
+        starts.last_gap = start.gap_entries.map(|gap| (start.outcome, gap));
+        starts.read_bytes += start.read_bytes;
+        if starts.unpublished.len() == UNPUBLISHED_MAX {
+            starts.unpublished.remove(0);
+        }
+        starts.unpublished.push((start.outcome, start.took));
+    }
+
+    /// Bytes that all starts together have read.
+    pub fn read_bytes(&self) -> u64 {
+        self.0.lock().read_bytes
+    }
+
+    /// How long the starts took that nobody has asked about yet.
+    pub(crate) fn take_times(&self) -> Vec<(ColdStartOutcome, Duration)> {
+        std::mem::take(&mut self.0.lock().unpublished)
     }
 
     /// How many starts there were of each outcome and reason.

@@ -125,6 +125,8 @@ pub struct SnapshotStats {
     pub received_bytes: Count,
     /// Transfers that went on after a broken connection.
     pub resumed: Count,
+    /// Times the replica came to wait for a snapshot of another one, because it had no intact one that its log reaches.
+    pub waits: Count,
 }
 
 impl GroupStats {

@@ -46,6 +46,7 @@ pub struct GroupReport {
     pub snapshots_corrupt: u64,
     pub snapshots_refused: u64,
     pub snapshots_resumed: u64,
+    pub snapshot_waits: u64,
     pub snapshot_sent_bytes: u64,
     pub snapshot_received_bytes: u64,
 }
@@ -95,6 +96,7 @@ impl GroupStats {
             snapshots_corrupt: self.snapshots.corrupt.get(),
             snapshots_refused: self.snapshots.refused.get(),
             snapshots_resumed: self.snapshots.resumed.get(),
+            snapshot_waits: self.snapshots.waits.get(),
             snapshot_sent_bytes: self.snapshots.sent_bytes.get(),
             snapshot_received_bytes: self.snapshots.received_bytes.get(),
         }

@@ -92,6 +92,8 @@ impl SimHost {
                 apply: workers(2),
                 read: workers(3),
                 background: workers(4),
+                open: workers(5),
+                restore: workers(6),
             },
             recorder: Arc::new(metrics::NoopRecorder),
         };

@@ -1,11 +1,13 @@
 //! The settings in the words of the engine and of the frontends.
 
 use quorate::config::{
-    Bootstrap, DiskConfig, HlcConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id, slot_ranges,
+    Bootstrap, ColdStartConfig, DiskConfig, HlcConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id,
+    slot_ranges,
 };
+use quorate::storage::cold_start::{Policy, VerifyMode};
 use quorate::{Config, NodeId};
 
-use super::settings::{NodeSettings, Snapshots};
+use super::settings::{ColdStart, NodeSettings, Snapshots, StartPolicy, StartVerify};
 use crate::resp::{self, Limits};
 
 /// Why conversions cannot fail.
@@ -30,6 +32,7 @@ impl NodeSettings {
             election_ticks: u32::try_from(self.raft.election_ticks).expect(BOUNDED),
         };
         config.snapshots = self.snapshots.engine();
+        config.cold_start = self.cold_start.engine();
         config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
         config.hlc = HlcConfig { window: self.hlc.window.0, renew: self.hlc.renew.engine() };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
@@ -74,6 +77,24 @@ impl Snapshots {
             bytes_per_second: self.bytes_per_second.0,
             publishing_max: size(self.publishing_max),
             transfers_max: size(self.transfers_max),
+        }
+    }
+}
+
+impl ColdStart {
+    fn engine(&self) -> ColdStartConfig {
+        ColdStartConfig {
+            policy: match self.policy {
+                StartPolicy::Snapshot => Policy::Snapshot,
+                StartPolicy::CommittedTail => Policy::CommittedTail,
+            },
+            verify: match self.verify {
+                StartVerify::Deferred => VerifyMode::Deferred,
+                StartVerify::Eager => VerifyMode::Eager,
+            },
+            opening_max: usize::try_from(self.opening_max).expect(BOUNDED),
+            restoring_max: usize::try_from(self.restoring_max).expect(BOUNDED),
+            observer: None,
         }
     }
 }

@@ -246,7 +246,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "snapshots.bytes_per_second",
         Bounds::Bytes(kib(1), mib(16 << 10)),
-        "Bytes of snapshots that this node sends, or reads back to verify them, in a second.",
+        "Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second.",
         |s| Slot::Bytes(&mut s.snapshots.bytes_per_second),
     ),
     Key::new(
@@ -260,6 +260,33 @@ pub(crate) const KEYS: &[Key] = &[
         count(1, 64),
         "Snapshots that this node sends, and apart from them receives, at the same time.",
         |s| Slot::Count(&mut s.snapshots.transfers_max),
+    ),
+    Key::new(
+        "cold_start.policy",
+        Bounds::None,
+        "When a group starts without restoring its state: with snapshot if the state is as fresh as the newest \
+         snapshot, with committed_tail only if nothing that is known to be committed is left to replay.",
+        |s| Slot::Word(&mut s.cold_start.policy),
+    ),
+    Key::new(
+        "cold_start.verify",
+        Bounds::None,
+        "What such a start reads of the newest snapshot: with deferred nothing, with eager the whole file, to replace \
+         it if it is damaged.",
+        |s| Slot::Word(&mut s.cold_start.verify),
+    ),
+    Key::new(
+        "cold_start.opening_max",
+        count(1, 256),
+        "Groups that are opened at the same time.",
+        |s| Slot::Count(&mut s.cold_start.opening_max),
+    ),
+    Key::new(
+        "cold_start.restoring_max",
+        count(1, 64),
+        "Groups whose state is restored, or whose snapshot is read whole, at the same time. Others do not wait for \
+         them.",
+        |s| Slot::Count(&mut s.cold_start.restoring_max),
     ),
     Key::new(
         "disk.reserve",

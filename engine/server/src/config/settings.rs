@@ -33,6 +33,8 @@ pub struct NodeSettings {
     pub raft: Raft,
     /// When a group publishes a snapshot, what is kept, and how fast snapshots travel.
     pub snapshots: Snapshots,
+    /// How groups start.
+    pub cold_start: ColdStart,
     /// Room on the disk.
     pub disk: Disk,
     /// The groups' clocks.
@@ -153,6 +155,41 @@ pub struct Snapshots {
     pub transfers_max: u64,
 }
 
+/// How groups start.
+#[derive(Clone, Debug)]
+pub struct ColdStart {
+    /// When a state on disk is good enough.
+    pub policy: StartPolicy,
+    /// What is read of a snapshot that is not restored.
+    pub verify: StartVerify,
+    /// Groups opened at one time.
+    pub opening_max: u64,
+    /// Groups restored at one time.
+    pub restoring_max: u64,
+}
+
+/// When a state on disk is not restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StartPolicy {
+    /// When it is as fresh as the newest snapshot.
+    #[default]
+    #[value(name = "snapshot")]
+    Snapshot,
+    /// When nothing committed is left to replay.
+    #[value(name = "committed_tail")]
+    CommittedTail,
+}
+
+/// What is read of the newest snapshot where the state is not restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StartVerify {
+    /// Nothing; it is scrubbed later.
+    #[default]
+    Deferred,
+    /// The whole file.
+    Eager,
+}
+
 /// Room on the disk of the data directory.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -267,6 +304,12 @@ impl Default for NodeSettings {
                 election_ticks: engine.raft.election_ticks.into(),
             },
             snapshots: Snapshots::of(&engine.snapshots),
+            cold_start: ColdStart {
+                policy: StartPolicy::default(),
+                verify: StartVerify::default(),
+                opening_max: engine.cold_start.opening_max as u64,
+                restoring_max: engine.cold_start.restoring_max as u64,
+            },
             disk: Disk { reserve: ByteSize(engine.disk.reserve_bytes), low: ByteSize(engine.disk.low_bytes) },
             hlc: Hlc { window: TimeSpan(engine.hlc.window), renew: Renew::default() },
             memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },

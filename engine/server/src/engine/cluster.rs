@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use quorate::config::{NodeAddress, slot_ranges};
-use quorate::{Config, Node, NodeId, Seams};
+use quorate::{Config, Node, NodeId, Seams, StartProgress};
 use quorate_telemetry::exporter::Exporter;
 use tokio::task::JoinHandle;
 
@@ -122,6 +122,11 @@ impl RunningCluster for Running {
             }
             self.nodes.iter().try_for_each(|running| self.check_groups(&running.node))
         })
+    }
+
+    fn progress(&self) -> StartProgress {
+        let of_nodes = self.nodes.iter().map(|running| running.node.readiness().progress());
+        of_nodes.fold(StartProgress::default(), StartProgress::plus)
     }
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), StartError>> {

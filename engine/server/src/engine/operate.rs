@@ -109,6 +109,7 @@ fn condition_text(condition: &Condition) -> (&'static str, String) {
         Condition::Lost => ("lost", LOST.to_owned()),
         Condition::Quarantined(text) => ("quarantined", text.clone()),
         Condition::Repairing(text) => ("repairing", text.clone()),
+        Condition::Waiting(text) => ("waiting", text.clone()),
     }
 }
 
@@ -147,9 +148,14 @@ fn out_of_service(node: &Node, group: GroupId, readiness: &GroupReadiness) -> Op
         remedy: remedy.to_owned(),
     };
     match readiness {
-        GroupReadiness::Ready | GroupReadiness::NoLeader | GroupReadiness::Opening => None,
+        GroupReadiness::Ready
+        | GroupReadiness::NoLeader
+        | GroupReadiness::Opening
+        | GroupReadiness::Restoring
+        | GroupReadiness::Replaying => None,
         GroupReadiness::Lost => Some(out("lost", LOST, "repair")),
         GroupReadiness::Repairing(text) => Some(out("repairing", text, "wait")),
+        GroupReadiness::Waiting(text) => Some(out("waiting", text, "wait")),
         GroupReadiness::Quarantined(text) => {
             let quarantine = node.group(group).local_quarantine();
             let remedy = quarantine.as_ref().map_or("repair", |quarantine| quarantine.remedy.label());

@@ -1,6 +1,6 @@
 //! What a node tells its operators.
 
-use quorate::{GroupReadiness, Node, Room};
+use quorate::{GroupReadiness, Node, Room, StartProgress};
 use serde_json::{Value, json};
 
 use super::EngineBackend;
@@ -45,14 +45,21 @@ pub(super) fn readiness(node: &Node) -> Vec<Check> {
         ),
         check("disk progress", (!readiness.stalled.is_empty()).then_some("a write hangs")),
     ];
+    let StartProgress { opening, restoring, replaying, ready, .. } = readiness.progress();
+    let counts =
+        format!("groups: {opening} opening, {restoring} restoring, {replaying} replaying, {ready} ready");
+    checks.push(check(&counts, None));
     checks.extend(readiness.groups.iter().map(|(group, readiness)| {
         let problem = match readiness {
             GroupReadiness::NoLeader => Some("no leader"),
             GroupReadiness::Opening => Some("opening"),
+            GroupReadiness::Restoring => Some("restoring"),
+            GroupReadiness::Replaying => Some("replaying"),
             // Told in the groups' pages; it does not take the node out of service.
             GroupReadiness::Ready
             | GroupReadiness::Lost
             | GroupReadiness::Repairing(_)
+            | GroupReadiness::Waiting(_)
             | GroupReadiness::Quarantined(_) => None,
         };
         check(&format!("group {group}"), problem)
@@ -102,6 +109,9 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         quorate::Lifecycle::Stopped => json!({ "state": "stopped" }),
         quorate::Lifecycle::Repairing(reason) => {
             json!({ "state": "repairing", "reason": reason.to_string() })
+        }
+        quorate::Lifecycle::Waiting(reason) => {
+            json!({ "state": "waiting", "reason": reason.to_string() })
         }
         quorate::Lifecycle::Quarantined(reason) => {
             json!({ "state": "quarantined", "reason": reason.to_string() })

@@ -123,6 +123,10 @@ impl RunningCluster for StuckCluster {
         Box::pin(std::future::pending())
     }
 
+    fn progress(&self) -> quorate::StartProgress {
+        quorate::StartProgress::default()
+    }
+
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<(), StartError>> {
         self.calls.lock().push("stop");
         Box::pin(async move { if self.stops { Ok(()) } else { std::future::pending().await } })

@@ -2,8 +2,10 @@
 
 mod clock;
 mod cluster;
+mod cold_start;
 mod crash_points;
 mod failures;
+mod kept;
 mod machine;
 mod network;
 mod node;
@@ -15,3 +17,4 @@ mod starts;
 mod store;
 mod threads;
 mod trace;
+mod waiting;

@@ -70,6 +70,8 @@ pub(super) struct TestNode {
     network: Network,
     pools: Pools,
     starts: u64,
+    /// Whether it is the group's only replica.
+    is_alone: bool,
     /// Of all its starts.
     pub(super) stats: Arc<GroupStats>,
 }
@@ -125,6 +127,7 @@ impl TestNode {
         let mut node = Self::unborn(id, config, network, pools);
         node.create(count, birth.clone()).await.unwrap();
         node.create(count, birth).await.expect("what stands is left as it is");
+        node.is_alone = count == 1;
         node.campaigns_at_once = id == 1;
         node.restart().await;
         node.campaigns_at_once = false;
@@ -159,6 +162,7 @@ impl TestNode {
             network: network.clone(),
             pools,
             starts: 0,
+            is_alone: false,
             stats,
         }
     }
@@ -203,8 +207,12 @@ impl TestNode {
     }
 
     fn spec(&self) -> StartSpec {
-        let (campaigns_at_once, store_is_rotten) = (self.campaigns_at_once, self.store_is_rotten);
-        StartSpec { campaigns_at_once, store_is_rotten, ..start_spec(&self.config, &self.stats) }
+        StartSpec {
+            campaigns_at_once: self.campaigns_at_once,
+            is_alone: self.is_alone,
+            store_is_rotten: self.store_is_rotten,
+            ..start_spec(&self.config, &self.stats)
+        }
     }
 
     /// Its disk, as the code under test sees it.
@@ -303,6 +311,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
         campaigns_at_once: false,
         stats: Arc::clone(stats),
         listener: None,
+        is_alone: false,
         store_is_rotten: false,
     }
 }
@@ -337,6 +346,8 @@ fn deps(
             apply: workers(2),
             read: workers(3),
             background: workers(4),
+            open: workers(5),
+            restore: workers(6),
         },
         outbound: network.port(id),
         machines,

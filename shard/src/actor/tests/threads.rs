@@ -110,6 +110,8 @@ async fn open(dir: &Path) -> GroupHandle {
             apply: workers("apply"),
             read: workers("read"),
             background: workers("background"),
+            open: workers("open"),
+            restore: workers("restore"),
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
@@ -131,6 +133,7 @@ async fn open(dir: &Path) -> GroupHandle {
         campaigns_at_once: true,
         stats: Arc::default(),
         listener: None,
+        is_alone: true,
         store_is_rotten: false,
     };
     create_group(Arc::clone(&deps), create).await.unwrap();

@@ -254,6 +254,7 @@ impl Cluster {
             hard_state: node.disk.hard_state,
             skeleton: node.disk.skeleton(),
             floor: node.record.applied,
+            is_waiting: false,
             tail: Vec::new(),
             snapshot: node.disk.snapshot.clone(),
             seed: self.seed ^ id.get(),

@@ -59,6 +59,53 @@ pub fn a_restore_interrupted_anywhere_leaves_one_whole_state(make: &mut Make<'_>
     panic!("a restore takes more than {STEPS_MAX} steps");
 }
 
+/// A restore in pieces of any size ends as one at once does; the old state can be read until its last piece, and one that
+/// is given up for another snapshot, or for ever, leaves nothing.
+pub fn a_restore_in_pieces_is_the_restore_at_once(make: &mut Make<'_>) {
+    let (first, second) = (state_of(make, 7), state_of(make, 9));
+    for bytes_max in [1, 40, u64::MAX] {
+        let subject = make();
+        let (disk, dir) = (subject.disk(), subject.dir().join("state"));
+        let mut machine = KvStateMachine::open(subject.engine(disk.clone()), disk.clone(), &dir, GROUP_UID);
+        fill(&mut machine, 3);
+        let old = dump(&machine);
+        let mut given_up = Source(first.1.clone().into_iter());
+        assert!(!machine.restore_some(&mut given_up, &first.0, 1).expect("a piece"), "there is more");
+        let mut source = Source(second.1.clone().into_iter());
+        while !machine.restore_some(&mut source, &second.0, bytes_max).expect("a piece") {
+            assert!(dump(&machine) == old, "the old state is gone before the new one is there");
+        }
+        assert!(dump(&machine) == second, "in pieces of {bytes_max} bytes");
+        machine.restore_some(&mut Source(first.1.clone().into_iter()), &first.0, 1).expect("a piece");
+        machine.close().expect("a close");
+        drop(machine);
+        let machine = KvStateMachine::open(subject.engine(disk.clone()), disk.clone(), &dir, GROUP_UID);
+        assert!(dump(&machine) == second, "what was not finished counts");
+        assert_eq!(disk.list(&dir).expect("a list").len(), 1, "a start leaves orphans");
+    }
+}
+
+/// A view that is written in pieces of any size is written whole, and each piece has at least one record.
+pub fn a_view_in_pieces_is_the_view_at_once(make: &mut Make<'_>) {
+    let subject = make();
+    let (disk, dir) = (subject.disk(), subject.dir().join("state"));
+    let mut machine = KvStateMachine::open(subject.engine(disk.clone()), disk, &dir, GROUP_UID);
+    fill(&mut machine, 9);
+    let (_, all) = dump(&machine);
+    for bytes_max in [0, 1, 40, u64::MAX] {
+        let (mut view, mut sink) = (machine.view().expect("a view"), Sink(Vec::new()));
+        loop {
+            let before = sink.0.len();
+            let is_done = view.write_some(&mut sink, bytes_max).expect("a readable view");
+            if is_done {
+                break;
+            }
+            assert!(sink.0.len() > before, "a piece without a record");
+        }
+        assert!(sink.0 == all, "in pieces of {bytes_max} bytes");
+    }
+}
+
 fn state_of(make: &mut Make<'_>, entries: u64) -> (AppliedRecord, Dump) {
     let subject = make();
     let disk = subject.disk();
@@ -80,18 +127,20 @@ fn fill(machine: &mut KvStateMachine, entries: u64) {
 }
 
 pub(super) fn dump(machine: &KvStateMachine) -> (AppliedRecord, Dump) {
-    struct Sink(Dump);
-    impl SnapshotSink for Sink {
-        fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-            self.0.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-            Ok(())
-        }
-    }
     let mut view = machine.view().expect("a view");
     let mut sink = Sink(Vec::new());
     view.write_to(&mut sink).expect("a readable view");
     assert_eq!(machine.applied_record().expect("a record").as_ref(), Some(view.record()));
     (view.record().clone(), sink.0)
+}
+
+struct Sink(Dump);
+
+impl SnapshotSink for Sink {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.0.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+        Ok(())
+    }
 }
 
 struct Source(std::vec::IntoIter<(Bytes, Bytes)>);

@@ -13,10 +13,11 @@ use parking_lot::RwLock;
 use quorate_telemetry::Rng;
 
 use self::file::BatchFile;
+use super::ScanRange;
 use super::batch::Batch;
+use super::paged::{self, Pages};
 use super::store::{KvEngine, KvReader, KvStore, KvView, Visit};
 use super::undo::{OpenViews, UndoView};
-use super::{ScanRange, paged};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::Index;
@@ -156,7 +157,8 @@ impl KvStore for MemoryStore {
     fn view(&self) -> Result<Box<dyn KvView>> {
         let state = self.shared.state.read();
         let marker = state.marker.clone();
-        Ok(Box::new(MemoryView { undo: self.shared.views.open(), marker, shared: self.shared.clone() }))
+        let (undo, shared) = (self.shared.views.open(), self.shared.clone());
+        Ok(Box::new(MemoryView { pages: Pages::default(), undo, marker, shared }))
     }
 
     fn checkpoint(&mut self) -> Result<Index> {
@@ -222,6 +224,7 @@ struct MemoryView {
     shared: Arc<Shared>,
     undo: UndoView,
     marker: Option<Bytes>,
+    pages: Pages,
 }
 
 impl std::fmt::Debug for MemoryView {
@@ -236,12 +239,13 @@ impl KvView for MemoryView {
     }
 
     fn for_each(&mut self, visit: &mut Visit<'_>) -> Result<()> {
-        paged::for_each(visit, |after| {
-            let state = self.shared.state.read();
-            self.shared.check_open(&state)?;
+        let Self { shared, undo, pages, .. } = self;
+        pages.for_each(visit, |after| {
+            let state = shared.state.read();
+            shared.check_open(&state)?;
             let rest = state.records.range::<[u8], _>((Bound::Excluded(after), Bound::Unbounded));
             let pairs = rest.map(|(key, value)| Ok((key.clone(), value.clone())));
-            paged::page(pairs, after, &self.undo)
+            paged::page(pairs, after, undo)
         })
     }
 }

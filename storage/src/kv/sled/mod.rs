@@ -22,13 +22,14 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use quorate_telemetry::Clock;
 
+use super::ScanRange;
 use super::batch::Batch;
 use super::lsm::{Panicked, failed, real_path};
+use super::paged::{self, Pages};
 use super::record;
 use super::store::{KvEngine, KvReader, KvStore, KvView, MARKER_KEY, Visit};
 use super::trust::Trust;
 use super::undo::{OpenViews, UndoView};
-use super::{ScanRange, paged};
 use crate::disk::{Disk, OpenMode};
 use crate::error::{Error, Result};
 use crate::ids::Index;
@@ -148,7 +149,8 @@ impl KvStore for SledStore {
         let _watched = self.shared.watchdog.watch("read");
         let db = self.shared.db.read();
         let marker = marker(self.shared.opened(db.as_ref())?)?;
-        Ok(Box::new(SledView { undo: self.shared.views.open(), marker, shared: self.shared.clone() }))
+        let (undo, shared) = (self.shared.views.open(), self.shared.clone());
+        Ok(Box::new(SledView { pages: Pages::default(), undo, marker, shared }))
     }
 
     fn checkpoint(&mut self) -> Result<Index> {
@@ -282,6 +284,7 @@ struct SledView {
     shared: Arc<Shared>,
     undo: UndoView,
     marker: Option<Bytes>,
+    pages: Pages,
 }
 
 impl KvView for SledView {
@@ -290,10 +293,11 @@ impl KvView for SledView {
     }
 
     fn for_each(&mut self, visit: &mut Visit<'_>) -> Result<()> {
-        paged::for_each(visit, |after| {
-            let _watched = self.shared.watchdog.watch("read");
-            let db = self.shared.db.read();
-            let tree = self.shared.opened(db.as_ref())?;
+        let Self { shared, undo, pages, .. } = self;
+        pages.for_each(visit, |after| {
+            let _watched = shared.watchdog.watch("read");
+            let db = shared.db.read();
+            let tree = shared.opened(db.as_ref())?;
             let first: &[u8] = &[record::PREFIX];
             let start = if after.is_empty() { Bound::Included(first) } else { Bound::Excluded(after) };
             let end: &[u8] = &[record::PREFIX + 1];
@@ -302,7 +306,7 @@ impl KvView for SledView {
                 let value = chunks::assemble(tree, &key, &stored)?;
                 Ok((Bytes::copy_from_slice(&key), value))
             });
-            paged::page(pairs, after, &self.undo)
+            paged::page(pairs, after, undo)
         })
     }
 }

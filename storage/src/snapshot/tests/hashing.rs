@@ -1,6 +1,7 @@
 //! Hashing by several readers gives what hashing by one gives, and never more of them read at a time.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -69,7 +70,12 @@ impl DiskFile for Pattern {
 const BYTES: u64 = 2 * PIECE_BYTES + 12_345;
 
 fn crc(file: &Pattern, bytes: u64, readers: u64) -> Result<u32> {
-    HashedFile { file, path: Path::new("f"), bytes, before_read: &|_| {} }.crc(readers)
+    crc_of(file, 0..bytes, readers)
+}
+
+fn crc_of(file: &Pattern, range: Range<u64>, readers: u64) -> Result<u32> {
+    let hashed = HashedFile { file, path: Path::new("f"), range, before_read: &|_| {} };
+    hashed.crc(readers).map(crc32fast::Hasher::finalize)
 }
 
 /// The checksum by definition.
@@ -91,6 +97,17 @@ fn every_number_of_readers_gives_the_same_checksum() {
 }
 
 #[test]
+fn a_part_hashed_behind_what_stands_before_gives_the_checksum_of_the_whole() {
+    let file = Pattern::default();
+    for at in [1, 4096, PIECE_BYTES + 1, BYTES] {
+        let hashed = |range| HashedFile { file: &file, path: Path::new("f"), range, before_read: &|_| {} };
+        let mut whole = hashed(0..at).crc(1).unwrap();
+        whole.combine(&hashed(at..BYTES).crc(3).unwrap());
+        assert_eq!(whole.finalize(), plain(&file, BYTES), "split at {at}");
+    }
+}
+
+#[test]
 fn a_changed_byte_in_any_piece_changes_the_checksum() {
     let sound = crc(&Pattern::default(), BYTES, 3).unwrap();
     for at in [0, PIECE_BYTES - 1, PIECE_BYTES, BYTES - 1] {
@@ -107,7 +124,8 @@ fn no_more_readers_read_at_a_time_than_asked_for_and_each_read_is_announced() {
         assert!(bytes <= 1 << 20, "a read of {bytes} bytes");
         announced.fetch_add(bytes, Ordering::SeqCst);
     };
-    HashedFile { file: &file, path: Path::new("f"), bytes: BYTES, before_read: &before_read }.crc(2).unwrap();
+    let range = 0..BYTES;
+    HashedFile { file: &file, path: Path::new("f"), range, before_read: &before_read }.crc(2).unwrap();
     assert!(file.reading_max.into_inner() <= 2);
     assert_eq!(announced.into_inner(), BYTES);
 }

@@ -1,7 +1,10 @@
 //! Every row of the table, and every boundary of H.
 
-use super::*;
-use crate::ids::Term;
+use crate::cold_start::*;
+use crate::entry::EntryId;
+use crate::ids::{Incarnation, Index, Term};
+use crate::log::LogSkeleton;
+use crate::snapshot::SnapshotToken;
 
 const OWN: Incarnation = Incarnation([1; 16]);
 const OTHER: Incarnation = Incarnation([2; 16]);
@@ -225,6 +228,57 @@ fn raft_never_sees_applied_above_commit() {
         let decision = decide(&inputs(&log, record(held)));
         assert_eq!(decision.commit(Index(C)), Index(held.max(C)));
     }
+}
+
+#[test]
+fn an_empty_log_starts_from_the_snapshot_it_stands_behind() {
+    let mut log = LogSkeleton::default();
+    log.reset(id(2, S));
+    for policy in [Policy::Snapshot, Policy::CommittedTail] {
+        let at = |reading| Inputs { commit: Index(S), policy, ..inputs(&log, reading) };
+        assert_eq!(decide(&at(record(S))), skipped(2, S));
+        assert_eq!(decide(&at(record(S - 1))), restored(Outcome::Executed));
+        assert_eq!(decide(&at(record(S + 1))), refused(RefusalReason::AheadOfLog));
+        let fallback = Outcome::Fallback(FallbackReason::MissingMeta);
+        assert_eq!(decide(&at(Reading::Missing)), restored(fallback));
+    }
+}
+
+#[test]
+fn a_commit_behind_the_snapshot_asks_for_the_snapshot_only_and_is_raised_to_the_floor() {
+    let log = fresh_log();
+    for policy in [Policy::Snapshot, Policy::CommittedTail] {
+        for (held, expected) in
+            [(S - 1, restored(Outcome::Executed)), (S, skipped(2, S)), (S + 1, skipped(2, S + 1))]
+        {
+            let decision = decide(&Inputs { commit: Index(S - 3), policy, ..inputs(&log, record(held)) });
+            assert_eq!(decision, expected, "H = {held}");
+            assert_eq!(decision.commit(Index(S - 3)), decision.floor.index);
+        }
+    }
+}
+
+#[test]
+fn an_uncommitted_suffix_never_counts() {
+    let log = fresh_log();
+    for last_committed in [S, C, LAST - 1] {
+        let commit = Index(last_committed);
+        let at = |held, policy| decide(&Inputs { commit, policy, ..inputs(&log, record(held)) });
+        let term = if last_committed < 13 { 2 } else { 3 };
+        assert_eq!(at(last_committed, Policy::CommittedTail), skipped(term, last_committed));
+        assert_eq!(at(last_committed, Policy::Snapshot), skipped(term, last_committed));
+    }
+}
+
+#[test]
+fn an_executed_restore_may_lead_back_from_a_state_that_is_newer_than_the_snapshot() {
+    let log = fresh_log();
+    let inputs = Inputs { policy: Policy::CommittedTail, ..inputs(&log, record(S + 2)) };
+    let decision = decide(&inputs);
+    assert_eq!(decision, restored(Outcome::Executed));
+    let report = ColdStartReport::new(decision, Some(Index(S + 2)), Index(S), Index(C));
+    assert_eq!(report.gap_to_snapshot(), Some(2), "measured from the snapshot, not from what was wanted");
+    assert_eq!(report.gap_to_commit(), Some(C - S - 2));
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! The gate, table by table.
+
+mod header;
+mod rows;
