@@ -196,6 +196,41 @@ impl DiskConfig {
     }
 }
 
+/// The background scan of values and snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubConfig {
+    /// Time between two scans of all that a replica keeps (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 168 h; up to 1 year.
+    pub interval: Duration,
+    /// Bytes that this node reads for scans in a second, all groups together. Default 64 MiB; 1 KiB to 16 GiB.
+    pub bytes_per_second: u64,
+}
+
+/// The comparison of the replicas' states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsistencyConfig {
+    /// Time between two comparisons of a group's replicas (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 1 h; up to 1 year.
+    pub interval: Duration,
+}
+
+/// Refuses an interval that nobody lives to see the end of.
+fn check_interval(field: &'static str, interval: Duration) -> Result<(), Error> {
+    if interval <= Duration::from_secs(366 * 86_400) {
+        return Ok(());
+    }
+    Err(Error::Config { field, why: "must be at most 1 year" })
+}
+
+impl ScrubConfig {
+    fn check(&self) -> Result<(), Error> {
+        if !(1 << 10..=16 << 30).contains(&self.bytes_per_second) {
+            return Err(Error::Config { field: "scrub.bytes_per_second", why: "must be 1 KiB to 16 GiB" });
+        }
+        check_interval("scrub.interval", self.interval)
+    }
+}
+
 /// A node's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -221,6 +256,10 @@ pub struct Config {
     pub disk: DiskConfig,
     /// The groups' clocks.
     pub hlc: HlcConfig,
+    /// The background scan.
+    pub scrub: ScrubConfig,
+    /// The comparison of the replicas' states.
+    pub consistency: ConsistencyConfig,
     /// Threads that write logs. Default 4.
     pub log_writers: usize,
     /// Threads that apply. Default 2.
@@ -253,6 +292,8 @@ impl Config {
             cold_start: ColdStartConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
             hlc: HlcConfig::default(),
+            scrub: ScrubConfig { interval: Duration::from_secs(168 * 3_600), bytes_per_second: 64 << 20 },
+            consistency: ConsistencyConfig { interval: Duration::from_secs(3_600) },
             log_writers: 4,
             appliers: 2,
             memtable_bytes: 64 << 20,
@@ -290,6 +331,8 @@ impl Config {
         self.snapshots.check()?;
         self.cold_start.check()?;
         self.disk.check()?;
+        self.scrub.check()?;
+        check_interval("consistency.interval", self.consistency.interval)?;
         self.check_nodes()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_shard::actor::{GroupStatus, Quarantine, ReadLevel};
+use quorate_shard::actor::{ConsistencyReport, GroupStatus, Quarantine, ReadLevel};
 use quorate_shard::router::{Limits, Target};
 use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
 use quorate_storage::kv::KeysPage;
@@ -184,6 +184,19 @@ impl Group {
     /// Hands leadership to the voter `to`.
     pub async fn transfer_leader(&self, to: ReplicaId) -> Result<()> {
         membership::transfer(&self.core, self.id, to, self.timeout()).await
+    }
+
+    /// Compares its replicas' states, at one index: who said what, and what follows. A replica that a majority proves
+    /// wrong is quarantined, and has to be replaced ([`crate::Node::repair`]). Replicas that are away are reported, and
+    /// fail nothing.
+    ///
+    /// # Errors
+    /// As [`Group::count`].
+    pub async fn check_consistency(&self) -> Result<ConsistencyReport> {
+        match self.call(Call::CheckConsistency).await? {
+            Reply::Consistency(report) => Ok(report),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn call(&self, call: Call) -> Result<Reply> {

@@ -188,6 +188,7 @@ impl Kv {
         timeout: Duration,
         pairs: &mut Vec<KeyValue>,
     ) -> Result<()> {
+        let mut is_bounded = false;
         while pairs.len() < limit {
             let scan = Scan {
                 start: range.start.clone(),
@@ -207,8 +208,41 @@ impl Kv {
                 range.start = successor(last);
             }
             pairs.extend(page);
+            // What is there now has an end. Without it a writer that goes on behind the scan would keep it for ever.
+            if !is_bounded && pairs.len() < limit {
+                is_bounded = true;
+                if !self.bound_scan(group, &mut range, level, timeout).await? {
+                    return Ok(());
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Cuts `range` behind the last pair that is in it now, as its direction goes. Whether there is one.
+    async fn bound_scan(
+        &self,
+        group: GroupId,
+        range: &mut ScanOptions,
+        level: ReadLevel,
+        timeout: Duration,
+    ) -> Result<bool> {
+        let scan = Scan {
+            start: range.start.clone(),
+            end: range.end.clone(),
+            reverse: !range.reverse,
+            limit: 1,
+            bytes_max: SCAN_PAGE_BYTES_MAX,
+        };
+        let reply = self.call(Target::Group(group), Call::Scan { level, scan }, timeout).await?;
+        let Reply::Pairs(page) = reply else { return Err(unexpected_reply()) };
+        let Some((last, _)) = page.first() else { return Ok(false) };
+        if range.reverse {
+            range.start = last.clone();
+        } else {
+            range.end = Some(successor(last));
+        }
+        Ok(true)
     }
 
     /// Positions of `keys` by the group that serves them

@@ -34,7 +34,8 @@ mod repair;
 mod seams;
 
 pub use quorate_shard::actor::{
-    GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, StateContext, StateMachineFactory,
+    ConsistencyReport, GroupStatus, GroupWorkers, Lifecycle, Quarantine, ReadLevel, Remedy, ReplicaAnswer,
+    ReplicaReport, Scrubbed, StateContext, StateMachineFactory, Verdict,
 };
 pub use quorate_shard::disk_space::Room;
 pub use quorate_shard::{Error as GroupError, LeaderHint};

@@ -101,6 +101,14 @@ metrics! {
     SNAPSHOT_RECEIVED_BYTES: Counter, Bytes, "quorate_snapshot_received_bytes_total", "Bytes of snapshots received from other replicas.";
     SNAPSHOT_WAITS: Counter, Count, "quorate_snapshot_waits_total", "Times a replica had no intact snapshot that its log reaches, and waited for one of another replica.";
     SNAPSHOTS_RESUMED: Counter, Count, "quorate_snapshots_resumed_total", "Snapshot transfers that went on after a broken connection.";
+    SCRUBS: Counter, Count, "quorate_scrubs_total", "Background scans that found a replica's state whole.";
+    SCRUBS_INTERRUPTED: Counter, Count, "quorate_scrubs_interrupted_total", "Background scans that were broken off without a result.";
+    SCRUBS_ROTTEN: Counter, Count, "quorate_scrubs_rotten_total", "Background scans that found a state store rotten.";
+    SCRUB_READ_BYTES: Counter, Bytes, "quorate_scrub_read_bytes_total", "Bytes read by background scans.";
+    CONSISTENCY_CHECKS: Counter, Count, "quorate_consistency_checks_total", "Comparisons of replicas' states, begun by their leader here.";
+    CONSISTENCY_UNVERIFIED: Counter, Count, "quorate_consistency_unverified_total", "Comparisons that had fewer than two states to compare.";
+    CONSISTENCY_DIVERGED: Counter, Count, "quorate_consistency_diverged_total", "Comparisons in which a majority proved a replica's state wrong.";
+    CONSISTENCY_DIVIDED: Counter, Count, "quorate_consistency_divided_total", "Comparisons in which states differed and no majority told which is right.";
     LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
     LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";
     LOG_BATCH_BYTES: Histogram, Bytes, "quorate_log_batch_bytes", "Bytes of one log batch.";
@@ -149,6 +157,7 @@ metrics! {
     GROUP_SNAPSHOT_INDEX: Gauge, Count, "quorate_group_snapshot_index", "Index of the newest snapshot.";
     GROUP_PENDING_PROPOSALS: Gauge, Count, "quorate_group_pending_proposals", "Proposals taken and not answered yet.";
     GROUP_LOG_BYTES: Gauge, Bytes, "quorate_group_log_bytes", "Bytes of log files on disk.";
+    GROUP_SCRUBBED: Gauge, Seconds, "quorate_group_scrubbed_timestamp_seconds", "When the latest background scan that found the state whole ended, in seconds since the Unix epoch.";
     GROUP_PROPOSALS: Counter, Count, "quorate_group_proposals_total", "Proposals answered, by how they ended.";
     GROUP_READS: Counter, Count, "quorate_group_reads_total", "Reads answered, however they ended.";
     GROUP_LEADER_CHANGES: Counter, Count, "quorate_group_leader_changes_total", "Leader changes seen by this replica.";

@@ -145,6 +145,7 @@ fn router(pages: Pages) -> Router {
         .route("/groups", get(groups))
         .route("/groups/{id}", get(group))
         .route("/groups/{id}/snapshot", post(commands::publish_snapshot))
+        .route("/groups/{id}/consistency", post(commands::check_consistency))
         .route("/groups/{id}/repair", get(commands::plan_repair).post(commands::repair))
         .route("/status", get(commands::status))
         .route("/config", get(config))

@@ -1,11 +1,15 @@
 //! What operators ask of one node beside its pages: its state in short, a snapshot now, the repair of a replica. The
 //! forms here are the JSON of the admin listener: names are only ever added.
 
+mod consistency;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::consistency::{Consistency, ReplicaState};
 
 use crate::backend::BoxFuture;
 
@@ -21,6 +25,13 @@ pub trait Operator: fmt::Debug + Send + Sync {
         group: u64,
         timeout: Duration,
     ) -> BoxFuture<'_, Result<SnapshotTaken, OperatorError>>;
+
+    /// Compares the states of `group`'s replicas, wherever it is led, within `timeout`.
+    fn check_consistency(
+        &self,
+        group: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Consistency, OperatorError>>;
 
     /// What a repair of this node's replica of `group` would do. May block.
     ///

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_shard::actor::{GroupDeps, GroupHandle, GroupStatus, ReadLevel};
+use quorate_shard::actor::{ConsistencyReport, GroupDeps, GroupHandle, GroupStatus, ReadLevel};
 use quorate_shard::catalog::Catalog;
 use quorate_shard::disk_space::{DiskSpace, Room};
 use quorate_shard::registry::Registry;
@@ -281,7 +281,8 @@ impl Node {
     }
 
     /// Up to `limit` pairs in key order (or against it). Each group's part is read in pages that are each
-    /// consistent in themselves.
+    /// consistent in themselves, and ends with the last pair that was there after its first page: what is written
+    /// behind that meanwhile is left out.
     pub async fn scan(&self, options: &ScanOptions, limit: usize, level: ReadLevel) -> Result<Vec<KeyValue>> {
         self.core.check_running()?;
         self.core.kv.scan(options, limit, level, self.core.config.deadline).await
@@ -328,6 +329,14 @@ impl Node {
     pub fn disk_room(&self) -> DiskRoom {
         let space = &self.core.space;
         DiskRoom { room: space.room(), free_bytes: space.free_bytes(), needed_bytes: space.needed_bytes() }
+    }
+
+    /// Compares the states of a group's replicas: [`Group::check_consistency`].
+    ///
+    /// # Errors
+    /// [`Error::is_retryable`] tells whether to try again.
+    pub async fn check_consistency(&self, group: GroupId) -> Result<ConsistencyReport> {
+        self.group(group).check_consistency().await
     }
 
     /// Waits until every group with a replica here runs and knows its leader.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use quorate_shard::actor::{
-    self, GroupConfig, GroupDeps, SnapshotBudget, SnapshotBudgetConfig, StateMachineFactory,
+    self, BackgroundConfig, GroupConfig, GroupDeps, ScrubBudget, SnapshotBudget, SnapshotBudgetConfig,
+    StateMachineFactory,
 };
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, NodeRecord, ReplicaOrigin};
 use quorate_shard::core::CoreConfig;
@@ -140,6 +141,7 @@ fn group_deps(
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
         snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
+        scrub: ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(clock)),
         space: Arc::clone(space),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(clock))),
     }
@@ -285,6 +287,10 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             observer: config.cold_start.observer.clone(),
         },
         hlc: config.hlc,
+        background: BackgroundConfig {
+            scrub_interval: config.scrub.interval,
+            consistency_interval: config.consistency.interval,
+        },
         ..Default::default()
     }
 }

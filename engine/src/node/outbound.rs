@@ -28,8 +28,9 @@ impl Outbound for NodeOutbound {
     ) -> BoxFuture<'static, Result<Bytes, RequestError>> {
         let transport = self.transport.clone();
         // What is short and urgent must not wait behind a megabyte of entries.
-        let is_short = matches!(kind, actor::QUARANTINE_NOTICE | actor::SNAPSHOT_WANTED);
-        let lane = if is_short { Lane::Control } else { Lane::Bulk };
+        let short =
+            [actor::QUARANTINE_NOTICE, actor::SNAPSHOT_WANTED, actor::STATE_DIGEST, actor::DIVERGENCE_NOTICE];
+        let lane = if short.contains(&kind) { Lane::Control } else { Lane::Bulk };
         Box::pin(async move { transport.request(node, kind, body, lane, deadline).await })
     }
 }

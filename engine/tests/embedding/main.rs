@@ -13,6 +13,8 @@ mod operations;
 mod reads;
 mod refusals;
 mod reopening;
+mod rot;
+mod rotting_store;
 mod single;
 mod snapshots;
 mod topology;

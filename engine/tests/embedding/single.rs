@@ -1,12 +1,16 @@
 //! One voter without a listener: everything the key-value side can do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use quorate::config::uniform_ranges;
 use quorate::storage::kv::KeyValue;
 use quorate::{Builder, Error, KvOutcome, Node, Op, OpResult, ReadLevel, ScanOptions, WriteBatch};
 use tempfile::TempDir;
+
+use crate::cluster::PATIENCE;
 
 const READ: ReadLevel = ReadLevel::Linearizable;
 
@@ -169,5 +173,39 @@ async fn what_is_over_its_limit_is_refused_and_the_node_goes_on() {
     let largest = Bytes::from(vec![1; 8 * 1024 * 1024]);
     node.put(vec![1; 32 * 1024], largest.clone()).await.unwrap();
     assert_eq!(node.get(vec![1; 32 * 1024], READ).await.unwrap(), Some(largest));
+    node.shutdown().await.unwrap();
+}
+
+/// A writer goes on behind a scan, and faster than it: the scan ends with what was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_of_everything_ends_while_a_writer_goes_on_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Builder::new(dir.path()).open().await.unwrap();
+    let large = Bytes::from(vec![b'v'; 128 << 10]);
+    let key = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
+    for number in 1_000_000..1_000_040 {
+        node.put(key(number), large.clone()).await.unwrap();
+    }
+    for reverse in [false, true] {
+        let (writer, is_done) = (node.clone(), Arc::new(AtomicBool::new(false)));
+        let (stop, value) = (Arc::clone(&is_done), large.clone());
+        let behind = tokio::spawn(async move {
+            let mut written = 0;
+            while !stop.load(Ordering::Relaxed) {
+                written += 1;
+                let number = if reverse { 1_000_000 - written } else { 2_000_000 + written };
+                writer.put(Bytes::copy_from_slice(&u64::to_be_bytes(number)), value.clone()).await.unwrap();
+            }
+            written
+        });
+        let everything = ScanOptions { reverse, ..ScanOptions::default() };
+        let found = tokio::time::timeout(PATIENCE, node.scan(&everything, usize::MAX, READ)).await;
+        let found = found.expect("the scan ends").unwrap();
+        is_done.store(true, Ordering::Relaxed);
+        behind.await.unwrap();
+        let there =
+            found.iter().filter(|(found, _)| (key(1_000_000)..key(1_000_040)).contains(found)).count();
+        assert_eq!(there, 40, "what was there is found");
+    }
     node.shutdown().await.unwrap();
 }

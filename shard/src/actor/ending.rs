@@ -1,5 +1,10 @@
 //! How a group ends: stopped, or quarantined.
 
+use std::sync::Arc;
+
+use quorate_storage::identity::FileOwner;
+use tokio::sync::oneshot;
+
 use crate::actor::outbound::QUARANTINE_NOTICE;
 use crate::actor::quarantine::{Failure, Quarantine};
 use crate::actor::run::Actor;
@@ -27,6 +32,9 @@ impl Actor {
         tracing::error!(group = %self.shared.group, reason = reason.label(), error = %failure, "group quarantined");
         self.shared.quarantine(Quarantine::from(failure));
         self.ending = Some(Ending::Quarantined);
+        if let Failure::StateDiverged(divergence) = failure {
+            self.divergence = Some(*divergence);
+        }
         self.tell_quarantined();
     }
 
@@ -68,8 +76,32 @@ impl Actor {
         }
     }
 
+    /// Remembers over a restart that the state of this replica is wrong: nothing else would tell. Should it fail, the
+    /// next comparison finds it again.
+    fn write_divergence(&self) -> Option<oneshot::Receiver<quorate_storage::Result<()>>> {
+        let divergence = self.divergence?;
+        let (disk, rng) = (Arc::clone(&self.deps.disk), Arc::clone(&self.rng));
+        let status = self.shared.status();
+        let owner = FileOwner {
+            group: status.descriptor.uid,
+            replica: self.replica,
+            incarnation: status.incarnation,
+        };
+        let path = self.paths.divergence_file();
+        let (reply, written) = oneshot::channel();
+        let job = move || drop(reply.send(divergence.write(disk.as_ref(), &path, owner, rng.as_ref())));
+        // A pool that has stopped drops the job.
+        let _ = self.deps.workers.background.submit(self.shared.group.get(), Box::new(job));
+        Some(written)
+    }
+
     /// Answers everyone, waits for the workers and closes the files.
     pub(crate) async fn end(self, ending: Ending) {
+        if let Some(written) = self.write_divergence()
+            && !matches!(written.await, Ok(Ok(())))
+        {
+            tracing::error!(group = %self.shared.group, "the divergence of this replica was not written down");
+        }
         let Self {
             shared,
             core,

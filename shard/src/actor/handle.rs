@@ -1,8 +1,8 @@
 //! The way to a group: cheap to clone, without type parameters, usable from any task.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +18,11 @@ use quorate_transport::{RaftMessage, RaftMessageKind, RequestKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::actor::budget::Budget;
+use crate::actor::consistency::{ConsistencyReport, DigestServer};
 use crate::actor::mailbox::{Applied, Event, Queued, Request, StopMode};
-use crate::actor::outbound::{LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED};
+use crate::actor::outbound::{
+    DIVERGENCE_NOTICE, LOG_ENTRIES, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED, STATE_DIGEST,
+};
 use crate::actor::quarantine::{Failure, Quarantine, Remedy};
 use crate::actor::read::{ReadCall, ReadGuard, ReadLevel, ReadWaiter};
 use crate::actor::shared::{RETRY_AFTER, Shared, count};
@@ -55,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) receiver: Option<Arc<SnapshotReceiver>>,
     /// The log, for other replicas that have lost entries.
     pub(crate) log: Arc<LogServer>,
+    /// The state's digests, for other replicas; empty if the group does not run.
+    pub(crate) digests: OnceLock<Arc<DigestServer>>,
     pub(crate) command_bytes_max: u64,
     pub(crate) backlog_bytes_max: u64,
     /// Names this start of the actor in every proposal id.
@@ -116,6 +121,7 @@ impl GroupHandle {
             space: Arc::clone(&deps.space),
             receiver: None,
             log: Arc::new(LogServer::new(Arc::clone(&deps.workers.read))),
+            digests: OnceLock::new(),
             command_bytes_max: spec.config.command_bytes_max,
             backlog_bytes_max: 0,
             stream: 0,
@@ -258,6 +264,17 @@ impl GroupHandle {
         self.answered(answer, deadline, false).await
     }
 
+    /// Has the replicas' states compared, at one index: see [`ConsistencyReport`]. A replica that a majority proves wrong is
+    /// quarantined. Costs a small request to each replica, and some time if there are writes.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]: only a leader knows whom to ask; those of [`GroupHandle::read`].
+    pub async fn check_consistency(&self, deadline: Duration) -> Result<ConsistencyReport> {
+        let (reply, answer) = oneshot::channel();
+        self.request(Request::CheckConsistency { reply }, 0)?;
+        self.answered(answer, deadline, false).await
+    }
+
     /// Gives messages of other replicas to the group. Never blocks; what finds no room is dropped and counted,
     /// as raft allows.
     pub fn step(&self, from: NodeId, messages: Vec<RaftMessage>) {
@@ -283,6 +300,8 @@ impl GroupHandle {
             (SNAPSHOT_CHUNK, Some(receiver)) => return receiver.receive(body).await,
             (LOG_ENTRIES, _) => return self.answer_entries(from, body).await,
             (SNAPSHOT_WANTED, _) => return self.offer_snapshot(from, &body).await,
+            (STATE_DIGEST, _) => return self.answer_digest(from, &body).await,
+            (DIVERGENCE_NOTICE, _) => self.note_divergence(from, &body),
             (QUARANTINE_NOTICE, _) => self.note_quarantined_leader(from, &body),
             _ => {}
         }
@@ -293,10 +312,7 @@ impl GroupHandle {
     async fn answer_entries(&self, from: NodeId, body: Bytes) -> Bytes {
         let Some(question) = EntriesQuestion::decode(body) else { return Bytes::new() };
         let status = self.status();
-        let asker = status.descriptor.replica(question.replica);
-        let is_member = asker.is_some_and(|asker| {
-            asker.node == from && (asker.incarnation.is_zero() || asker.incarnation == question.incarnation)
-        });
+        let is_member = status.is_member(from, question.replica, question.incarnation);
         let stands_by_it =
             matches!(status.lifecycle, Lifecycle::Running | Lifecycle::Repairing(_) | Lifecycle::Waiting(_));
         if !is_member || !stands_by_it || question.uid != status.descriptor.uid {
@@ -336,10 +352,7 @@ impl GroupHandle {
     fn note_quarantined_leader(&self, from: NodeId, body: &[u8]) {
         let Some(notice) = QuarantineNotice::decode(body) else { return };
         let status = self.status();
-        let known = status.descriptor.replica(notice.replica);
-        let is_of_its_node = known.is_some_and(|known| {
-            known.node == from && (known.incarnation.is_zero() || known.incarnation == notice.incarnation)
-        });
+        let is_of_its_node = status.is_member(from, notice.replica, notice.incarnation);
         if notice.uid == status.descriptor.uid && is_of_its_node {
             let QuarantineNotice { replica, term, .. } = notice;
             drop(self.inner.events.send(Event::LeaderQuarantined { replica, term }));

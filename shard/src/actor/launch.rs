@@ -1,10 +1,11 @@
 //! From an opened replica to a running actor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use quorate_storage::cold_start::ColdStartReport;
+use quorate_storage::identity::ReplicaPaths;
 use quorate_storage::log::LogStore;
 use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, SpoolLimits};
 use quorate_storage::state::{AppliedRecord, StateMachine};
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::actor::budget::Budget;
 use crate::actor::compaction::Followers;
+use crate::actor::consistency::DigestServer;
 use crate::actor::handle::{GroupHandle, Inner};
 use crate::actor::label::LabelReader;
 use crate::actor::mailbox::{Event, Mailbox};
@@ -30,6 +32,7 @@ use crate::actor::spec::{GroupConfig, GroupDeps, StartSpec};
 use crate::actor::start::StartError;
 use crate::actor::status::{GroupStatus, Lifecycle};
 use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
 use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
 use crate::core::{Group, Role, Start};
@@ -84,6 +87,7 @@ pub(crate) fn launch(
         space: Arc::clone(&deps.space),
         receiver: Some(Arc::clone(&receiver)),
         log: log_server,
+        digests: OnceLock::new(),
         command_bytes_max: spec.config.command_bytes_max,
         backlog_bytes_max: spec.config.backlog_bytes_max,
         stream: rng.next_u64(),
@@ -93,27 +97,26 @@ pub(crate) fn launch(
     let Opened { replica, log, machine, record, snapshots, tokens, addresses, waits, must_publish, .. } =
         opened;
     let log_reader = log.reader();
-    let log = LogWriter::new(
-        log,
-        Arc::clone(&shared),
-        Arc::clone(&deps.workers.log),
-        Arc::clone(&deps.clock),
-        event_sender.clone(),
-    );
+    let log = log_writer(&deps, log, &shared, event_sender.clone());
     let parts = applier_parts(&deps, &spec, &shared, &snapshots, event_sender.clone());
-    let trigger = Trigger::new(spec.config.snapshots.clone(), deps.clock.monotonic(), rng.as_ref());
+    let now = deps.clock.monotonic();
+    let trigger = Trigger::new(spec.config.snapshots.clone(), now, rng.as_ref());
     let trigger = if must_publish { trigger.forced() } else { trigger };
     let reader = LabelReader { group: spec.group, dir: snapshots.clone(), record: record.clone() };
     reader.read(deps.workers.background.as_ref(), tokens.clone(), event_sender.clone());
     let publisher = Publisher::new(snapshots, tokens, trigger);
     let office = office(&spec, &record, replica);
+    let start_applier = if waits.is_some() { Applier::waiting } else { Applier::new };
+    let applier = start_applier(machine, record, parts);
+    let digests = Arc::new(DigestServer::new(applier.clone(), Arc::clone(&shared)));
+    handle.serve_digests(&digests);
     let actor = Actor {
-        applier: match &waits {
-            None => Applier::new(machine, record, parts),
-            Some(_) => Applier::waiting(machine, record, parts),
-        },
+        applier,
         waiting: waits.map(|_reason| Waiting::new()),
         replica,
+        paths: ReplicaPaths::new(spec.dir.clone()),
+        upkeep: Upkeep::new(spec.config.background, digests, now, rng.as_ref()),
+        divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },
         events: event_sender,
@@ -139,6 +142,16 @@ pub(crate) fn launch(
     };
     tokio::spawn(actor.run());
     Ok(handle)
+}
+
+fn log_writer(
+    deps: &GroupDeps,
+    log: Box<dyn LogStore>,
+    shared: &Arc<Shared>,
+    events: mpsc::UnboundedSender<Event>,
+) -> LogWriter {
+    let (workers, clock) = (Arc::clone(&deps.workers.log), Arc::clone(&deps.clock));
+    LogWriter::new(log, Arc::clone(shared), workers, clock, events)
 }
 
 /// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
@@ -198,6 +211,8 @@ fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Ar
         descriptor: Arc::new(opened.record.descriptor.clone()),
         is_log_stalled: false,
         is_apply_stalled: false,
+        last_scrub: None,
+        last_check: None,
     };
     spec.stats.snapshots.waits.add(u64::from(opened.waits.is_some()));
     let GroupConfig { mailbox_inputs_max, mailbox_bytes_max, core, .. } = &spec.config;

@@ -11,9 +11,11 @@ use quorate_transport::RaftMessage;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::budget::Permit;
+use crate::actor::consistency::ConsistencyReport;
 use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::actor::scrub::ScrubOutcome;
 use crate::actor::time::TimeCall;
 use crate::actor::waiting::SnapshotWanted;
 use crate::applier::Restoration;
@@ -41,6 +43,7 @@ pub(crate) enum Request {
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
     PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
     Time(TimeCall),
+    CheckConsistency { reply: oneshot::Sender<Result<ConsistencyReport>> },
 }
 
 impl Request {
@@ -53,6 +56,7 @@ impl Request {
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
             Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
             Self::Time(call) => call.fail(error),
+            Self::CheckConsistency { reply } => drop(reply.send(Err(error))),
         }
     }
 }
@@ -126,6 +130,17 @@ pub(crate) enum Event {
     },
     /// A member waits for a snapshot.
     SnapshotWanted(SnapshotWanted),
+    /// The background scan asks which snapshots there are now.
+    ListSnapshots {
+        reply: oneshot::Sender<Vec<SnapshotToken>>,
+    },
+    /// The background scan found a snapshot corrupt, and put it aside.
+    RottenSnapshot {
+        token: SnapshotToken,
+        error: quorate_storage::Error,
+    },
+    Scrubbed(Box<ScrubOutcome>),
+    ConsistencyChecked(ConsistencyReport),
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
     Stop {

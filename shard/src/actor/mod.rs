@@ -5,7 +5,9 @@
 //! quarantines this group and nothing else.
 
 mod budget;
+mod byte_rate;
 mod compaction;
+mod consistency;
 mod create;
 mod dispatch;
 mod ending;
@@ -20,6 +22,7 @@ mod on_worker;
 mod open;
 mod outbound;
 mod pending;
+mod periodic;
 mod publish;
 mod publish_job;
 mod publish_trigger;
@@ -30,6 +33,7 @@ mod reads;
 mod report;
 mod restore;
 mod run;
+mod scrub;
 pub(crate) mod shared;
 mod snapshot_budget;
 mod snapshot_chunk;
@@ -40,24 +44,28 @@ mod spec;
 pub(crate) mod start;
 mod status;
 pub(crate) mod time;
+mod upkeep;
 mod waiting;
 mod waiting_wire;
 
 #[cfg(test)]
 mod tests;
 
+pub use consistency::{ConsistencyReport, ReplicaAnswer, ReplicaReport, Verdict};
 pub use create::{Birth, CreateSpec, create_group};
 pub use handle::GroupHandle;
 pub use mailbox::{Applied, StopMode};
 pub use outbound::{
-    LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED, group_of_request,
+    DIVERGENCE_NOTICE, LOG_ENTRIES, Outbound, QUARANTINE_NOTICE, SNAPSHOT_CHUNK, SNAPSHOT_WANTED,
+    STATE_DIGEST, group_of_request,
 };
 pub use quarantine::{Quarantine, Remedy};
 pub use read::{ReadGuard, ReadLevel};
+pub use scrub::{ScrubBudget, Scrubbed};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{
-    AppliedListener, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig, StartSpec,
-    StateContext, StateMachineFactory,
+    AppliedListener, BackgroundConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig,
+    StartSpec, StateContext, StateMachineFactory,
 };
 pub use start::{StartError, start_group};
 pub use status::{ActorCounters, GroupStatus, Lifecycle};

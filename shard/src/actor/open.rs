@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_storage::cold_start::ColdStartReport;
-use quorate_storage::identity::{FileOwner, ReplicaIdentity, ReplicaPaths};
+use quorate_storage::identity::{Divergence, FileOwner, ReplicaIdentity, ReplicaPaths};
 use quorate_storage::log::{LogPlace, LogStore, SegmentedLog};
 use quorate_storage::snapshot::{SnapshotDir, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateMachine};
@@ -38,6 +38,10 @@ pub(crate) fn find_replica(deps: &Arc<GroupDeps>, spec: &StartSpec) -> Result<Fo
     let failed = |cause| StartError::Open { group, cause };
     let paths = ReplicaPaths::new(spec.dir.clone());
     let owner = read_identity(deps, group, &paths)?.owner();
+    let divergence = Divergence::read(deps.disk.as_ref(), &paths.divergence_file()).map_err(failed)?;
+    if let Some(divergence) = divergence {
+        return Err(StartError::StateDiverged { group, divergence });
+    }
     let rng = deps.rng.stream(deps.rng.next_u64());
     let place = LogPlace { disk: Arc::clone(&deps.disk), dir: paths.wal(), owner, rng };
     let log = SegmentedLog::open(place.clone(), spec.config.log).map_err(failed)?;

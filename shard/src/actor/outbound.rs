@@ -22,6 +22,12 @@ pub const LOG_ENTRIES: RequestKind = RequestKind(4);
 /// [`SNAPSHOT_CHUNK`].
 pub const SNAPSHOT_WANTED: RequestKind = RequestKind(6);
 
+/// The request for the digest of a replica's state at an index.
+pub const STATE_DIGEST: RequestKind = RequestKind(8);
+
+/// The request that tells a replica that its state is not what the majority has. Its reply is empty.
+pub const DIVERGENCE_NOTICE: RequestKind = RequestKind(9);
+
 /// Carries a group's messages. Implemented by the node over its transport; in tests by a loop-back.
 pub trait Outbound: fmt::Debug + Send + Sync + 'static {
     /// Queues `message` for the group's replica on `node`. Never blocks. May drop it, and then says so
@@ -41,7 +47,9 @@ pub trait Outbound: fmt::Debug + Send + Sync + 'static {
 /// The group a request from group to group is for, if it is one. The node hands its body to
 /// [`crate::actor::GroupHandle::serve_group`] of that group, and sends back what that returns.
 pub fn group_of_request(kind: RequestKind, body: &[u8]) -> Option<GroupId> {
-    matches!(kind, SNAPSHOT_CHUNK | QUARANTINE_NOTICE | LOG_ENTRIES | SNAPSHOT_WANTED).then_some(())?;
+    let kinds =
+        [SNAPSHOT_CHUNK, QUARANTINE_NOTICE, LOG_ENTRIES, SNAPSHOT_WANTED, STATE_DIGEST, DIVERGENCE_NOTICE];
+    kinds.contains(&kind).then_some(())?;
     // Every such body begins with its group.
     body.first_chunk().map(|bytes| GroupId(u64::from_le_bytes(*bytes)))
 }

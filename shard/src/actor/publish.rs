@@ -43,6 +43,11 @@ impl Publisher {
         self.note_newest();
     }
 
+    /// Usable ones, oldest first.
+    pub(crate) fn tokens(&self) -> &[SnapshotToken] {
+        &self.tokens
+    }
+
     /// Nothing relies on it any more.
     pub(crate) fn forget(&mut self, token: SnapshotToken) {
         self.tokens.retain(|known| *known != token);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use quorate_storage::Index;
+use quorate_storage::identity::Divergence;
 use quorate_telemetry::stats::QuarantineReason;
 
 use crate::core::Evidence;
@@ -48,6 +49,9 @@ pub(crate) enum Failure {
     /// The store does not hold what was written to it.
     #[error("the state store is rotten: {0}")]
     Rotten(#[source] quorate_storage::Error),
+    /// The majority of the replicas holds another state at the same index.
+    #[error("the state has diverged: {0}")]
+    StateDiverged(Divergence),
     /// A message of a rightful leader proves that this replica's log cannot be right.
     #[error(transparent)]
     Evidence(#[from] Evidence),
@@ -136,7 +140,7 @@ impl Failure {
             | Self::Apply { cause, .. }
             | Self::Entry { cause, .. }
             | Self::Restore { cause, .. } => Some(cause),
-            Self::Evidence(_) | Self::Panic { .. } | Self::WorkersStopped => None,
+            Self::Evidence(_) | Self::StateDiverged(_) | Self::Panic { .. } | Self::WorkersStopped => None,
         }
     }
 
@@ -153,6 +157,7 @@ impl Failure {
                 Remedy::Rebuild
             }
             Self::Rotten(_) => Remedy::Rebuild,
+            // Also of a state that has diverged: its own snapshots hold the same, a restore would change nothing.
             _ => Remedy::Repair,
         }
     }
@@ -167,6 +172,7 @@ impl Failure {
             Self::Evidence(Evidence::LogLost { .. }) => QuarantineReason::LogLost,
             Self::Panic { .. } => QuarantineReason::Panic,
             Self::Rotten(_) => QuarantineReason::Corrupt,
+            Self::StateDiverged(_) => QuarantineReason::StateDiverged,
             Self::WorkersStopped => QuarantineReason::Refused,
         }
     }

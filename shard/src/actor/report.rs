@@ -60,6 +60,7 @@ pub(crate) fn failed(spec: &StartSpec, failure: &StartError, took: Duration) {
     let (outcome, reason) = match failure {
         StartError::Unreadable { .. } => return,
         StartError::Refused { reason, .. } => (ColdStartOutcome::Refused, *reason),
+        StartError::StateDiverged { .. } => (ColdStartOutcome::Refused, failure.reason().label()),
         StartError::Open { .. } | StartError::Core { .. } | StartError::WorkerGone { .. } => {
             (ColdStartOutcome::Failed, failure.reason().label())
         }

@@ -16,6 +16,9 @@ impl Actor {
     }
 }
 
+/// What a restored byte counts: it is read, and hashed, and written by the store.
+const COST: u64 = 2;
+
 /// Building a store is work for a background worker: between two steps it has time for others, and the disk for logs.
 async fn carry_out(mut restoration: Restoration, group: GroupId, deps: Arc<GroupDeps>) {
     loop {
@@ -25,6 +28,6 @@ async fn carry_out(mut restoration: Restoration, group: GroupId, deps: Arc<Group
         let _ = deps.workers.background.submit(group.get(), job);
         let Ok(Some(stepped)) = answer.await else { return };
         restoration = stepped;
-        deps.snapshots.take_bytes(STEP_BYTES).await;
+        deps.snapshots.take_bytes(COST * STEP_BYTES).await;
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_storage::identity::{Divergence, ReplicaPaths};
 use quorate_storage::log::LogReader;
 use quorate_storage::{NodeId, ReplicaId};
 use quorate_telemetry::Rng;
@@ -25,6 +26,7 @@ use crate::actor::snapshot_receive::SnapshotReceiver;
 use crate::actor::snapshot_send::Transfers;
 use crate::actor::spec::{GroupConfig, GroupDeps};
 use crate::actor::time::GroupTime;
+use crate::actor::upkeep::Upkeep;
 use crate::actor::waiting::Waiting;
 use crate::applier::Applier;
 use crate::core::{Group, Input};
@@ -40,6 +42,7 @@ pub(crate) struct Actor {
     pub(crate) config: GroupConfig,
     pub(crate) shared: Arc<Shared>,
     pub(crate) replica: ReplicaId,
+    pub(crate) paths: ReplicaPaths,
     pub(crate) core: Core,
     pub(crate) mailbox: Mailbox,
     pub(crate) events: mpsc::UnboundedSender<Event>,
@@ -58,7 +61,10 @@ pub(crate) struct Actor {
     pub(crate) time: GroupTime,
     /// Where replicas live that the descriptor does not (yet) name.
     pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
-    /// Snapshot transfers and publishing under way.
+    pub(crate) upkeep: Upkeep,
+    /// Set when this replica is quarantined for it; the last thing it does is to write it down.
+    pub(crate) divergence: Option<Divergence>,
+    /// Snapshot transfers, publishing, scans and checks under way.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) timers: Timers,
     pub(crate) inputs: Vec<Input>,
@@ -245,5 +251,7 @@ impl Actor {
         self.look_at_log();
         self.seek_snapshot();
         self.receiver.expire();
+        self.scrub_if_due();
+        self.check_if_due();
     }
 }

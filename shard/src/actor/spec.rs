@@ -15,6 +15,7 @@ use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
 use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
+use crate::actor::scrub::ScrubBudget;
 use crate::actor::snapshot_budget::SnapshotBudget;
 use crate::core::CoreConfig;
 use crate::disk_space::DiskSpace;
@@ -43,6 +44,8 @@ pub struct GroupDeps {
     pub snapshots: Arc<SnapshotBudget>,
     /// Whether the node's wall clock is fit to lead.
     pub clock_watch: Arc<ClockWatch>,
+    /// What they may read to find out what has rotten.
+    pub scrub: Arc<ScrubBudget>,
 }
 
 /// One pool for each kind of work, so that none waits behind another. Several may be the same pool.
@@ -148,10 +151,32 @@ pub struct GroupConfig {
     pub proof_delay: Duration,
     /// When snapshots are taken, and what is kept.
     pub snapshots: SnapshotConfig,
+    /// When the replica looks after what it keeps.
+    pub background: BackgroundConfig,
     /// When a start trusts the state it finds, and who hears of it.
     pub cold_start: ColdStartConfig,
     /// How the clock is leased.
     pub hlc: HlcConfig,
+}
+
+/// When a replica looks after what it keeps, without being asked.
+#[derive(Clone, Copy, Debug)]
+pub struct BackgroundConfig {
+    /// Time between two scans of all that a replica keeps (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 168 h.
+    pub scrub_interval: Duration,
+    /// Time between two comparisons of the replicas' states (and up to a quarter of it more, by chance). Zero: never.
+    /// Default 1 h.
+    pub consistency_interval: Duration,
+}
+
+impl Default for BackgroundConfig {
+    fn default() -> Self {
+        Self {
+            scrub_interval: Duration::from_secs(168 * 3_600),
+            consistency_interval: Duration::from_secs(3_600),
+        }
+    }
 }
 
 /// When a start trusts the state it finds, what it reads of a snapshot it does not restore, and who hears of it.
@@ -211,6 +236,7 @@ impl Default for GroupConfig {
             log: LogConfig::default(),
             proof_delay: Duration::from_millis(10),
             snapshots: SnapshotConfig::default(),
+            background: BackgroundConfig::default(),
             cold_start: ColdStartConfig::default(),
             hlc: HlcConfig::default(),
         }

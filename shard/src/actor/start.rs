@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quorate_storage::GroupId;
 use quorate_storage::cold_start::{ColdStartReport, RefusalReason};
+use quorate_storage::identity::Divergence;
 use quorate_telemetry::Workers;
 use quorate_telemetry::stats::{GroupState, QuarantineReason};
 use tokio::sync::oneshot;
@@ -57,6 +58,14 @@ pub enum StartError {
         /// What is missing.
         damage: Box<Damage>,
     },
+    /// Its state was found to be wrong, by a comparison with the other replicas.
+    #[error("group {group} does not start: {divergence}")]
+    StateDiverged {
+        /// The group.
+        group: GroupId,
+        /// What was found.
+        divergence: Divergence,
+    },
     /// The worker pool has been stopped, or the opening panicked.
     #[error("group {group} was not opened: its worker is gone")]
     WorkerGone {
@@ -93,6 +102,7 @@ impl StartError {
                 _ => QuarantineReason::Refused,
             },
             Self::Unreadable { .. } => QuarantineReason::Corrupt,
+            Self::StateDiverged { .. } => QuarantineReason::StateDiverged,
             Self::WorkerGone { .. } => QuarantineReason::Panic,
         }
     }

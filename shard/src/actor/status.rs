@@ -7,6 +7,8 @@ use quorate_storage::{
     ReplicaId, Term, Timestamp,
 };
 
+use crate::actor::consistency::ConsistencyReport;
+use crate::actor::scrub::Scrubbed;
 use crate::core::{PeerStatus, Role};
 
 /// Whether a group serves.
@@ -66,9 +68,21 @@ pub struct GroupStatus {
     pub is_log_stalled: bool,
     /// An apply batch has not ended for two election timeouts: the disk, or the state machine, hangs.
     pub is_apply_stalled: bool,
+    /// The latest scan of this replica that found its state whole, since its start.
+    pub last_scrub: Option<Scrubbed>,
+    /// The latest comparison of the replicas that this one began as their leader, since its start.
+    pub last_check: Option<Arc<ConsistencyReport>>,
 }
 
 impl GroupStatus {
+    /// Whether `replica` is one of the group's, in that directory, on the node `from`. A directory that the descriptor
+    /// does not know yet may be any.
+    pub(crate) fn is_member(&self, from: NodeId, replica: ReplicaId, incarnation: Incarnation) -> bool {
+        self.descriptor.replica(replica).is_some_and(|known| {
+            known.node == from && (known.incarnation.is_zero() || known.incarnation == incarnation)
+        })
+    }
+
     /// Whether the replica still applies what its log had when it was started.
     pub fn is_replaying(&self) -> bool {
         self.applied < self.replay_through
@@ -102,6 +116,8 @@ impl GroupStatus {
             descriptor: Arc::new(descriptor),
             is_log_stalled: false,
             is_apply_stalled: false,
+            last_scrub: None,
+            last_check: None,
         }
     }
 }

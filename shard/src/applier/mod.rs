@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
-use quorate_storage::state::{AppliedRecord, StateMachine, StateView};
+use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine, StateView};
 use quorate_storage::{Entry, EntryId, GroupDescriptor, Index};
 use quorate_telemetry::{Clock, Workers};
 use tokio::sync::{mpsc, oneshot};
@@ -80,6 +80,8 @@ pub(crate) enum ApplyWork {
     View {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
     },
+    /// Looks after those who wait for an index that was passed before they came.
+    Digests,
     /// Answers the index up to which the state is durable then.
     PersistApplied {
         index: Index,
@@ -89,6 +91,18 @@ pub(crate) enum ApplyWork {
         checkpoints: bool,
         done: oneshot::Sender<()>,
     },
+}
+
+/// What a state machine holds at an index that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DigestAt {
+    Digest(StateDigest),
+    /// It is further already.
+    Passed {
+        applied: Index,
+    },
+    /// It keeps no digest.
+    None,
 }
 
 /// A committed entry and who waits for it.
@@ -118,6 +132,7 @@ impl fmt::Debug for ApplyWork {
             Self::Restore { token, .. } => write!(f, "Restore({})", token.id.index),
             Self::Announce => f.write_str("Announce"),
             Self::View { .. } => f.write_str("View"),
+            Self::Digests => f.write_str("Digests"),
             Self::PersistApplied { index, .. } => write!(f, "PersistApplied({index})"),
             Self::Close { .. } => f.write_str("Close"),
         }
@@ -166,6 +181,15 @@ impl Applier {
         if starts {
             self.inner.submit();
         }
+    }
+
+    /// The digest of the state at `index`: a batch ends there, if it is still to come. Dropped if too many ask at one
+    /// time, or the applier halts or is closed. Never blocks.
+    pub(crate) fn digest_at(&self, index: Index) -> oneshot::Receiver<DigestAt> {
+        let (waiting, digest) = oneshot::channel();
+        self.inner.queue.lock().stop_at(index, waiting);
+        self.push([ApplyWork::Digests]);
+        digest
     }
 
     /// How long the batch in flight has been going on.
@@ -308,7 +332,20 @@ impl Inner {
         self.publish(&state.record);
         answers.send(&outputs);
         self.report(through);
+        self.tell_digests(state);
         Ok(())
+    }
+
+    /// Answers those who wait for the index that was just reached, and those who have missed theirs.
+    fn tell_digests(&self, state: &State) {
+        let applied = state.record.applied.index;
+        let reached = self.queue.lock().take_stops(applied);
+        for (index, waiting) in reached {
+            let digest = if index == applied { digest(state) } else { DigestAt::Passed { applied } };
+            for waiting in waiting {
+                let _ = waiting.send(digest);
+            }
+        }
     }
 
     fn do_other(&self, state: &mut State, work: ApplyWork) -> Result<Next, Failure> {
@@ -321,6 +358,7 @@ impl Inner {
             ApplyWork::Restore { token, label } => return Ok(Next::Restores(token, label)),
             ApplyWork::Announce => self.publish(&state.record),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
+            ApplyWork::Digests => self.tell_digests(state),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
                     Some(writer) => writer.persist_applied(index).map(|()| state.machine.durable_applied()),
@@ -378,6 +416,14 @@ impl Inner {
             }
         }
     }
+}
+
+/// What the record of the state says. A record of another index than was applied is no answer.
+fn digest(state: &State) -> DigestAt {
+    let reader = state.machine.as_applied_index_reader();
+    let record = reader.and_then(|reader| reader.applied_record().ok()).flatten();
+    let record = record.filter(|record| record.applied == state.record.applied);
+    record.map_or(DigestAt::None, |record| DigestAt::Digest(record.digest))
 }
 
 /// How a job leaves the state machine.

@@ -1,9 +1,17 @@
 //! What waits for the applier, and how much of it makes a batch.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::applier::ApplyWork;
+use quorate_storage::Index;
+use tokio::sync::oneshot;
+
+use crate::applier::{ApplyWork, DigestAt};
+
+/// Most who wait for an index at one time.
+const STOPS_MAX: usize = 8;
+
+type Waiting = oneshot::Sender<DigestAt>;
 
 /// The queue. Invariant: `in_flight_since` is set while a job is submitted or runs.
 #[derive(Default)]
@@ -12,6 +20,8 @@ pub(crate) struct Queue {
     in_flight_since: Option<Duration>,
     is_latched: bool,
     is_held: bool,
+    /// Entries that end their batch, and who waits for the state there.
+    stops: BTreeMap<Index, Vec<Waiting>>,
 }
 
 /// One job's share: entries, or one piece of other work.
@@ -54,7 +64,7 @@ impl Queue {
             if !taken.work.is_empty() && (!is_entry || is_full) {
                 break;
             }
-            let ends = ends_batch(next);
+            let ends = self.ends_batch(next);
             taken.bytes += bytes;
             taken.work.extend(self.waiting.pop_front());
             if ends {
@@ -62,6 +72,27 @@ impl Queue {
             }
         }
         taken
+    }
+
+    /// Has a batch end at `index`, if that is still to come. Who is one too many is dropped.
+    pub(crate) fn stop_at(&mut self, index: Index, waiting: Waiting) {
+        self.stops.retain(|_, waiting| {
+            waiting.retain(|waiting| !waiting.is_closed());
+            !waiting.is_empty()
+        });
+        let count: usize = self.stops.values().map(Vec::len).sum();
+        if !self.is_latched && count < STOPS_MAX {
+            self.stops.entry(index).or_default().push(waiting);
+        }
+    }
+
+    /// Who waits for an index up to `applied`.
+    pub(crate) fn take_stops(&mut self, applied: Index) -> BTreeMap<Index, Vec<Waiting>> {
+        if self.stops.first_key_value().is_none_or(|(first, _)| *first > applied) {
+            return BTreeMap::new();
+        }
+        let later = self.stops.split_off(&applied.next());
+        std::mem::replace(&mut self.stops, later)
     }
 
     /// After a job: whether another one has to follow.
@@ -101,15 +132,17 @@ impl Queue {
     /// Takes nothing more.
     pub(crate) fn latch(&mut self) -> Vec<ApplyWork> {
         self.is_latched = true;
+        self.stops.clear();
         self.clear()
     }
-}
 
-/// A conf change ends its batch: raft's configuration and the applied record move together.
-fn ends_batch(work: &ApplyWork) -> bool {
-    match work {
-        ApplyWork::Entry(entry) => entry.conf.is_some(),
-        _ => true,
+    /// A conf change ends its batch: raft's configuration and the applied record move together. So does an entry whose
+    /// state somebody waits for.
+    fn ends_batch(&self, work: &ApplyWork) -> bool {
+        match work {
+            ApplyWork::Entry(entry) => entry.conf.is_some() || self.stops.contains_key(&entry.entry.index),
+            _ => true,
+        }
     }
 }
 

@@ -108,6 +108,7 @@ impl Inner {
         shared.stats.snapshots.index.set(index.get());
         shared.set_reader(state.machine.reader());
         self.publish(&state.record);
+        self.tell_digests(&state);
         *self.state.lock() = Some(state);
         self.queue.lock().release();
         self.report(index);

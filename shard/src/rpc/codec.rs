@@ -12,7 +12,7 @@ use quorate_storage::{
 use rkyv::rancor;
 
 use super::{Announcement, Call, LED_MAX, Led, Reply, Request, Scan};
-use crate::actor::ReadLevel;
+use crate::actor::{ConsistencyReport, ReadLevel};
 use crate::error::{Error, LeaderHint};
 
 const BAD_REQUEST: quorate_storage::Error = quorate_storage::Error::Malformed { what: "request" };
@@ -61,6 +61,7 @@ enum CallV1 {
     Count { level: LevelV1 },
     Timestamp,
     Observe(u64),
+    CheckConsistency,
 }
 
 #[derive(Clone, Copy, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -82,6 +83,7 @@ enum ReplyV1 {
     Keys { keys: Vec<Raw>, next: Option<Raw> },
     Count(u64),
     Timestamp(u64),
+    Consistency(Raw),
 }
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -171,6 +173,7 @@ impl Reply {
             },
             Self::Count(count) => ReplyV1::Count(count),
             Self::Timestamp(timestamp) => ReplyV1::Timestamp(timestamp.get()),
+            Self::Consistency(report) => ReplyV1::Consistency(report.encode().into()),
         };
         seal(rkyv::to_bytes::<rancor::Error>(&form))
     }
@@ -198,6 +201,7 @@ impl Reply {
             }),
             ReplyV1::Count(count) => Self::Count(count),
             ReplyV1::Timestamp(timestamp) => Self::Timestamp(Timestamp(timestamp)),
+            ReplyV1::Consistency(report) => Self::Consistency(ConsistencyReport::decode(&report)?),
         })
     }
 }
@@ -262,6 +266,7 @@ impl TryFrom<&Call> for CallV1 {
             Call::Count { level } => Self::Count { level: (*level).into() },
             Call::Timestamp => Self::Timestamp,
             Call::Observe(remote) => Self::Observe(remote.get()),
+            Call::CheckConsistency => Self::CheckConsistency,
         })
     }
 }
@@ -302,6 +307,7 @@ impl TryFrom<CallV1> for Call {
             CallV1::Count { level } => Self::Count { level: level.into() },
             CallV1::Timestamp => Self::Timestamp,
             CallV1::Observe(remote) => Self::Observe(Timestamp(remote)),
+            CallV1::CheckConsistency => Self::CheckConsistency,
         })
     }
 }

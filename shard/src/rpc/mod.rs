@@ -15,7 +15,7 @@ pub use announcement::{Announcement, LED_MAX, Led};
 pub use answering::Answering;
 pub use serve::{READ_BYTES_MAX, READ_ITEMS_MAX, serve};
 
-use crate::actor::ReadLevel;
+use crate::actor::{ConsistencyReport, ReadLevel};
 use crate::error::Error;
 
 /// The transport's number for these requests.
@@ -88,6 +88,8 @@ pub enum Call {
     Timestamp,
     /// Merge a timestamp of another clock. Doing it twice is doing it once.
     Observe(Timestamp),
+    /// Compare the replicas' states.
+    CheckConsistency,
 }
 
 impl Call {
@@ -107,6 +109,7 @@ impl Call {
             Self::Propose(_)
             | Self::ChangeConf(_)
             | Self::Transfer(_)
+            | Self::CheckConsistency
             | Self::Timestamp
             | Self::Observe(_) => None,
         }
@@ -151,6 +154,8 @@ pub enum Reply {
     Keys(KeysPage),
     /// How many keys there are.
     Count(u64),
+    /// What a comparison of the replicas came to.
+    Consistency(ConsistencyReport),
     /// The state machine's answer.
     Answer(Bytes),
     /// A timestamp.
@@ -173,6 +178,7 @@ impl Reply {
             | (Call::Keys { .. }, Self::Keys(_))
             | (Call::Count { .. }, Self::Count(_))
             | (Call::Query { .. }, Self::Answer(_))
+            | (Call::CheckConsistency, Self::Consistency(_))
             | (Call::Timestamp, Self::Timestamp(_))
             | (Call::ChangeConf(_) | Call::Transfer(_) | Call::Observe(_), Self::Done) => true,
             _ => false,

@@ -53,6 +53,7 @@ pub async fn serve(handle: &GroupHandle, epoch: RangeEpoch, call: Call, deadline
             read(handle, epoch, level, deadline, query).await
         }
         Call::ChangeConf(change) => handle.change_conf(change, deadline).await.map(|_| Reply::Done),
+        Call::CheckConsistency => handle.check_consistency(deadline).await.map(Reply::Consistency),
         Call::Transfer(to) => handle.transfer_leader(to, deadline).await.map(|()| Reply::Done),
         Call::Timestamp => handle.timestamp(deadline).await.map(Reply::Timestamp),
         Call::Observe(remote) => handle.observe(remote, deadline).await.map(|()| Reply::Done),

@@ -35,6 +35,8 @@ pub enum FileKind {
     Snapshot,
     /// `<data>/peers`.
     Peers,
+    /// `groups/<g>/diverged`.
+    Divergence,
 }
 
 impl FileKind {
@@ -47,13 +49,14 @@ impl FileKind {
             Self::Log => 3,
             Self::Snapshot => 4,
             Self::Peers => 7,
+            Self::Divergence => 8,
         }
     }
 
     /// The format version this release writes for this kind, and the newest one it reads.
     pub const fn version(self) -> u16 {
         match self {
-            Self::Node | Self::Replica | Self::Log | Self::Snapshot | Self::Peers => 1,
+            Self::Node | Self::Replica | Self::Log | Self::Snapshot | Self::Peers | Self::Divergence => 1,
         }
     }
 
@@ -65,6 +68,7 @@ impl FileKind {
             Self::Log => "log segment",
             Self::Snapshot => "snapshot",
             Self::Peers => "peers",
+            Self::Divergence => "divergence file",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! anything else of theirs is touched, and a foreign or newer one is refused and left as it is.
 
 mod data_dir;
+mod divergence_file;
 pub mod header;
 mod node_file;
 mod paths;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use data_dir::DataDir;
 pub(crate) use data_dir::{group_directories, lock};
+pub use divergence_file::Divergence;
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
 pub use paths::ReplicaPaths;

@@ -24,6 +24,11 @@ impl ReplicaPaths {
         self.root.join("replica")
     }
 
+    /// Says that the replica's state was found to be wrong, if it was.
+    pub fn divergence_file(&self) -> PathBuf {
+        self.root.join("diverged")
+    }
+
     /// The log's segments.
     pub fn wal(&self) -> PathBuf {
         self.root.join("wal")

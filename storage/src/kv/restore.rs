@@ -18,6 +18,10 @@ use crate::state::{AppliedRecord, RecordHasher, StateDigest};
 /// Bytes after which a batch of records is written.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Bytes of keys and values after which a store that is built writes out what it holds: what it syncs at once, the logs
+/// on the same disk wait for.
+const CHECKPOINT_BYTES: u64 = 8 << 20;
+
 /// A generation that is being built.
 #[derive(Debug)]
 pub(super) struct Building {
@@ -28,6 +32,8 @@ pub(super) struct Building {
     counts: Counts,
     digest: StateDigest,
     last_key: Option<Bytes>,
+    /// Bytes of keys and values since the last checkpoint.
+    unwritten_bytes: u64,
 }
 
 /// Takes about `bytes_max` more of `source`; whether that was the end, and the new state is there.
@@ -80,7 +86,8 @@ impl Building {
         let part = machine.generations.begin(number)?;
         let store = machine.engine.open(&part)?;
         let (counts, digest, last_key) = (Counts::default(), StateDigest::EMPTY, None);
-        Ok(Self { number, label: label.clone(), part, store, counts, digest, last_key })
+        let label = label.clone();
+        Ok(Self { number, label, part, store, counts, digest, last_key, unwritten_bytes: 0 })
     }
 
     /// Whether `source` has ended.
@@ -115,7 +122,16 @@ impl Building {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<()> {
-        if batch.bytes() == 0 { Ok(()) } else { self.store.write(batch) }
+        if batch.bytes() == 0 {
+            return Ok(());
+        }
+        self.store.write(batch)?;
+        self.unwritten_bytes += batch.bytes() as u64;
+        if self.unwritten_bytes >= CHECKPOINT_BYTES {
+            self.unwritten_bytes = 0;
+            self.store.checkpoint()?;
+        }
+        Ok(())
     }
 
     /// Proves what was built, and closes it with its marker.

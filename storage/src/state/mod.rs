@@ -200,4 +200,31 @@ pub trait StateView: fmt::Debug + Send {
         let _ = bytes_max;
         self.write_to(sink).map(|()| true)
     }
+
+    /// Looks at what the view holds, piece by piece. A view is either written or scanned.
+    fn as_scan(&mut self) -> Option<&mut dyn StateScan> {
+        None
+    }
+}
+
+/// Checks all of a consistent view, in pieces, for a caller that paces itself: whether each value is the one that was
+/// written, and whether all of them together are what the applied record says.
+pub trait StateScan {
+    /// Reads on: about `bytes_max` of keys and values, at least one record. To be called until it says that it is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::is_store_failure`] if the store must not be trusted any more; otherwise it was closed meanwhile,
+    /// and nothing is known.
+    fn step(&mut self, bytes_max: u64) -> Result<ScanStep>;
+}
+
+/// A piece of a scan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStep {
+    /// Records in it.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// It was the last: everything is as it was written.
+    pub is_done: bool,
 }

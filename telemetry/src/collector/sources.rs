@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 37] = [
+pub(super) static COUNTERS: [CounterSource; 45] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -88,6 +88,14 @@ pub(super) static COUNTERS: [CounterSource; 37] = [
     node_only(&names::SNAPSHOT_RECEIVED_BYTES, |s| s.snapshots.received_bytes.get()),
     node_only(&names::SNAPSHOTS_RESUMED, |s| s.snapshots.resumed.get()),
     node_only(&names::SNAPSHOT_WAITS, |s| s.snapshots.waits.get()),
+    node_only(&names::SCRUBS, |s| s.scrub.completed.get()),
+    node_only(&names::SCRUBS_INTERRUPTED, |s| s.scrub.interrupted.get()),
+    node_only(&names::SCRUBS_ROTTEN, |s| s.scrub.rotten.get()),
+    node_only(&names::SCRUB_READ_BYTES, |s| s.scrub.bytes.get()),
+    node_only(&names::CONSISTENCY_CHECKS, |s| s.consistency.checks.get()),
+    node_only(&names::CONSISTENCY_UNVERIFIED, |s| s.consistency.unverified.get()),
+    node_only(&names::CONSISTENCY_DIVERGED, |s| s.consistency.diverged.get()),
+    node_only(&names::CONSISTENCY_DIVIDED, |s| s.consistency.divided.get()),
 ];
 
 const fn summed(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSource {
@@ -98,7 +106,7 @@ const fn alone(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSo
     GaugeSource { metric, is_summed: false, read }
 }
 
-pub(super) static GAUGES: [GaugeSource; 10] = [
+pub(super) static GAUGES: [GaugeSource; 11] = [
     summed(&names::GROUP_IS_LEADER, |s| u64::from(s.is_leader())),
     summed(&names::GROUP_QUARANTINED, |s| u64::from(s.is_quarantined())),
     summed(&names::GROUP_PENDING_PROPOSALS, |s| s.requests.pending_proposals.get()),
@@ -109,6 +117,7 @@ pub(super) static GAUGES: [GaugeSource; 10] = [
     alone(&names::GROUP_FIRST_INDEX, |s| s.raft.first.get()),
     alone(&names::GROUP_LAST_INDEX, |s| s.raft.last.get()),
     alone(&names::GROUP_SNAPSHOT_INDEX, |s| s.snapshots.index.get()),
+    alone(&names::GROUP_SCRUBBED, |s| s.scrub.completed_at_seconds.get()),
 ];
 
 /// One value for each of [`COUNTERS`].

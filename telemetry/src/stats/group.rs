@@ -23,6 +23,10 @@ pub struct GroupStats {
     pub apply: ApplyStats,
     /// Written by whoever publishes or installs a snapshot.
     pub snapshots: SnapshotStats,
+    /// Written by the background scan.
+    pub scrub: ScrubStats,
+    /// Written by the leader that compares the replicas.
+    pub consistency: ConsistencyStats,
     /// Written once per start.
     pub cold_starts: ColdStarts,
 }
@@ -127,6 +131,36 @@ pub struct SnapshotStats {
     pub resumed: Count,
     /// Times the replica came to wait for a snapshot of another one, because it had no intact one that its log reaches.
     pub waits: Count,
+}
+
+/// What the background scan came to.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ScrubStats {
+    /// Scans that found the state whole.
+    pub completed: Count,
+    /// When the latest of them ended, in seconds since the Unix epoch; 0 before the first.
+    pub completed_at_seconds: Level,
+    /// Scans broken off: the state was replaced, or the node stopped.
+    pub interrupted: Count,
+    /// Stores found rotten.
+    pub rotten: Count,
+    /// Bytes read.
+    pub bytes: Count,
+}
+
+/// What comparisons of the replicas came to.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ConsistencyStats {
+    /// Comparisons.
+    pub checks: Count,
+    /// Those that had fewer than two states to compare.
+    pub unverified: Count,
+    /// Those in which a majority proved others wrong.
+    pub diverged: Count,
+    /// Those in which states differed without a majority.
+    pub divided: Count,
 }
 
 impl GroupStats {

@@ -49,6 +49,14 @@ pub struct GroupReport {
     pub snapshot_waits: u64,
     pub snapshot_sent_bytes: u64,
     pub snapshot_received_bytes: u64,
+    pub scrubs_completed: u64,
+    pub scrubs_interrupted: u64,
+    pub scrubs_rotten: u64,
+    pub scrub_bytes: u64,
+    pub consistency_checks: u64,
+    pub consistency_unverified: u64,
+    pub consistency_diverged: u64,
+    pub consistency_divided: u64,
 }
 
 impl GroupStats {
@@ -99,6 +107,14 @@ impl GroupStats {
             snapshot_waits: self.snapshots.waits.get(),
             snapshot_sent_bytes: self.snapshots.sent_bytes.get(),
             snapshot_received_bytes: self.snapshots.received_bytes.get(),
+            scrubs_completed: self.scrub.completed.get(),
+            scrubs_interrupted: self.scrub.interrupted.get(),
+            scrubs_rotten: self.scrub.rotten.get(),
+            scrub_bytes: self.scrub.bytes.get(),
+            consistency_checks: self.consistency.checks.get(),
+            consistency_unverified: self.consistency.unverified.get(),
+            consistency_diverged: self.consistency.diverged.get(),
+            consistency_divided: self.consistency.divided.get(),
         }
     }
 }

@@ -16,6 +16,8 @@ pub enum QuarantineReason {
     LogLost,
     /// Log and state, or log and leader, contradict each other.
     Diverged,
+    /// The majority of the replicas holds another state.
+    StateDiverged,
     /// The disk refused: a write, a sync or a read failed.
     Io,
     /// The state machine, or an entry it was given, halted the group.
@@ -28,10 +30,11 @@ pub enum QuarantineReason {
 
 impl QuarantineReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Corrupt,
         Self::LogLost,
         Self::Diverged,
+        Self::StateDiverged,
         Self::Io,
         Self::StateMachine,
         Self::Panic,
@@ -44,6 +47,7 @@ impl QuarantineReason {
             Self::Corrupt => "corrupt",
             Self::LogLost => "log_lost",
             Self::Diverged => "diverged",
+            Self::StateDiverged => "state_diverged",
             Self::Io => "io",
             Self::StateMachine => "state_machine",
             Self::Panic => "panic",

@@ -67,6 +67,20 @@ pub(super) async fn publish_snapshot(
     answer(taken.await)
 }
 
+pub(super) async fn check_consistency(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let checked = async {
+        let (group, timeout) = (group_id(&id)?, timeout(query.as_deref())?);
+        let _place = pages.commands.try_acquire().map_err(|_| Unfit::TooMany)?;
+        let operator = pages.backend.operator().ok_or(Unfit::NoOperator)?;
+        operator.check_consistency(group, timeout).await
+    };
+    answer(checked.await)
+}
+
 pub(super) async fn plan_repair(
     State(pages): State<Pages>,
     Path(id): Path<String>,

@@ -1,5 +1,6 @@
 //! `quorate admin`: a running node, asked through its admin listener.
 
+mod consistency;
 mod status;
 mod target;
 mod waiting;
@@ -28,6 +29,12 @@ pub(super) struct AdminArgs {
 enum AdminCommand {
     /// The node in short: its groups, the room on its disk, and which replicas are out of service and why.
     Status(StatusArgs),
+    /// Compares the states of a group's replicas, wherever it is led; without a group, of every group with a replica on
+    /// the node. One that a majority proves wrong is quarantined.
+    ///
+    /// Exit codes: 0 equal as far as they could be compared, 5 replicas hold different states, 1 a group could not be
+    /// asked.
+    Consistency(consistency::ConsistencyArgs),
     /// Publishes a snapshot of the node's replica of a group now, and prints where it stands.
     Snapshot(SnapshotArgs),
     /// Replaces the node's replica of a group, which is out of service: `quorate repair --node`.
@@ -55,6 +62,7 @@ impl AdminArgs {
     pub(super) fn run(self) -> Result<(), StartError> {
         match self.command {
             AdminCommand::Status(args) => args.run(),
+            AdminCommand::Consistency(args) => args.run(),
             AdminCommand::Snapshot(args) => args.run(),
             AdminCommand::Repair(repair) => repair.run(),
         }

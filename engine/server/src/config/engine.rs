@@ -1,8 +1,8 @@
 //! The settings in the words of the engine and of the frontends.
 
 use quorate::config::{
-    Bootstrap, ColdStartConfig, DiskConfig, HlcConfig, NodeAddress, RaftConfig, SnapshotConfig, cluster_id,
-    slot_ranges,
+    Bootstrap, ColdStartConfig, ConsistencyConfig, DiskConfig, HlcConfig, NodeAddress, RaftConfig,
+    ScrubConfig, SnapshotConfig, cluster_id, slot_ranges,
 };
 use quorate::storage::cold_start::{Policy, VerifyMode};
 use quorate::{Config, NodeId};
@@ -35,6 +35,9 @@ impl NodeSettings {
         config.cold_start = self.cold_start.engine();
         config.disk = DiskConfig { reserve_bytes: self.disk.reserve.0, low_bytes: self.disk.low.0 };
         config.hlc = HlcConfig { window: self.hlc.window.0, renew: self.hlc.renew.engine() };
+        config.scrub =
+            ScrubConfig { interval: self.scrub.interval.0, bytes_per_second: self.scrub.bytes_per_second.0 };
+        config.consistency = ConsistencyConfig { interval: self.consistency.interval.0 };
         config.log_writers = usize::try_from(self.threads.log_writers).expect(BOUNDED);
         config.appliers = usize::try_from(self.threads.appliers).expect(BOUNDED);
         config.memtable_bytes = self.memory.memtable.0;

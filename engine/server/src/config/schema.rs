@@ -316,6 +316,26 @@ pub(crate) const KEYS: &[Key] = &[
         |s| Slot::Word(&mut s.hlc.renew),
     ),
     Key::new(
+        "scrub.interval",
+        Bounds::Time(millis(0), millis(366 * DAY_MILLIS)),
+        "Every replica reads all it keeps, values and snapshots, once in this time, and up to a quarter of it later. \
+         0ms: never.",
+        |s| Slot::Time(&mut s.scrub.interval),
+    ),
+    Key::new(
+        "scrub.bytes_per_second",
+        Bounds::Bytes(kib(1), mib(16 << 10)),
+        "Bytes that this node reads for that in a second.",
+        |s| Slot::Bytes(&mut s.scrub.bytes_per_second),
+    ),
+    Key::new(
+        "consistency.interval",
+        Bounds::Time(millis(0), millis(366 * DAY_MILLIS)),
+        "Leaders compare the states of a group's replicas once in this time, and up to a quarter of it later. 0ms: \
+         never.",
+        |s| Slot::Time(&mut s.consistency.interval),
+    ),
+    Key::new(
         "memory.memtable",
         Bounds::Bytes(mib(1), mib(1 << 20)),
         "Memory for unflushed writes of the state stores, all groups together.",

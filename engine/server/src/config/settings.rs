@@ -39,6 +39,10 @@ pub struct NodeSettings {
     pub disk: Disk,
     /// The groups' clocks.
     pub hlc: Hlc,
+    /// The background scan.
+    pub scrub: Scrub,
+    /// The comparison of the replicas.
+    pub consistency: Consistency,
     /// What all groups may use together.
     pub memory: Memory,
     /// Threads.
@@ -199,6 +203,22 @@ pub struct Disk {
     pub low: ByteSize,
 }
 
+/// The background scan of all that a replica keeps.
+#[derive(Clone, Debug)]
+pub struct Scrub {
+    /// Time between two; zero for never.
+    pub interval: TimeSpan,
+    /// Read in a second, at most.
+    pub bytes_per_second: ByteSize,
+}
+
+/// The comparison of the replicas' states.
+#[derive(Clone, Debug)]
+pub struct Consistency {
+    /// Time between two; zero for never.
+    pub interval: TimeSpan,
+}
+
 /// Memory of a node.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -312,6 +332,11 @@ impl Default for NodeSettings {
             },
             disk: Disk { reserve: ByteSize(engine.disk.reserve_bytes), low: ByteSize(engine.disk.low_bytes) },
             hlc: Hlc { window: TimeSpan(engine.hlc.window), renew: Renew::default() },
+            scrub: Scrub {
+                interval: TimeSpan(engine.scrub.interval),
+                bytes_per_second: ByteSize(engine.scrub.bytes_per_second),
+            },
+            consistency: Consistency { interval: TimeSpan(engine.consistency.interval) },
             memory: Memory { memtable: ByteSize(engine.memtable_bytes), cache: ByteSize(engine.cache_bytes) },
             threads: Threads { log_writers: engine.log_writers as u64, appliers: engine.appliers as u64 },
             requests: Requests { deadline: TimeSpan(engine.deadline) },

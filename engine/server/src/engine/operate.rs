@@ -8,8 +8,8 @@ use quorate::{Condition, Error, GroupError, GroupId, GroupReadiness, Node, NotRe
 use super::EngineBackend;
 use crate::backend::BoxFuture;
 use crate::operator::{
-    DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica, OutOfService,
-    RepairPlan, Repaired, SnapshotTaken,
+    Consistency, DiskStatus, GroupLine, NodeStatus, Operator, OperatorCode, OperatorError, OtherReplica,
+    OutOfService, RepairPlan, Repaired, SnapshotTaken,
 };
 
 impl Operator for EngineBackend {
@@ -48,6 +48,18 @@ impl Operator for EngineBackend {
             let token = published.map_err(|error| refused(&self.node, group, error))?;
             let (index, term) = (token.id.index.get(), token.id.term.get());
             Ok(SnapshotTaken { group, index, term, bytes: token.bytes, crc: token.crc })
+        })
+    }
+
+    fn check_consistency(
+        &self,
+        group: u64,
+        timeout: Duration,
+    ) -> BoxFuture<'_, Result<Consistency, OperatorError>> {
+        Box::pin(async move {
+            let checked = tokio::time::timeout(timeout, self.node.check_consistency(GroupId(group))).await;
+            let report = checked.unwrap_or(Err(Error::Group(GroupError::DeadlineExceeded)));
+            report.map(|report| (&report).into()).map_err(|error| refused(&self.node, group, error))
         })
     }
 

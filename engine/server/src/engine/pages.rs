@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::EngineBackend;
 use crate::backend::{Backend as _, Check, InfoSection};
+use crate::operator::Consistency;
 
 /// Most reasons to wait that one log line names.
 const WAITS_TOLD_MAX: usize = 8;
@@ -140,6 +141,8 @@ fn group_json(node: &Node, status: &quorate::GroupStatus) -> Value {
         "replicas": replicas,
         "quarantine": node.group(status.group).local_quarantine().as_ref().map(quarantine_json),
         "is_log_stalled": status.is_log_stalled,
+        "last_scrub": status.last_scrub.as_ref().map(scrub_json),
+        "last_consistency_check": status.last_check.as_deref().map(Consistency::from),
         "report": node.group(status.group).local_report(),
     })
 }
@@ -152,6 +155,22 @@ fn quarantine_json(quarantine: &quorate::Quarantine) -> Value {
         "offset": quarantine.offset,
         "remedy": quarantine.remedy.label(),
     })
+}
+
+fn scrub_json(scrubbed: &quorate::Scrubbed) -> Value {
+    json!({
+        "at_unix_ms": millis(scrubbed.at),
+        "took_ms": millis(scrubbed.took),
+        "applied_index": scrubbed.applied.get(),
+        "records": scrubbed.records,
+        "bytes": scrubbed.bytes,
+        "snapshots": scrubbed.snapshots,
+        "corrupt_snapshots": scrubbed.corrupt_snapshots,
+    })
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Keys are bytes; pages are text.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quorate_server::admin::Settings;
 use quorate_server::client::{AdminClient, ClientError};
 use quorate_server::operator::{
-    NodeStatus, Operator, OperatorCode, OperatorError, RepairPlan, Repaired, SnapshotTaken,
+    Consistency, NodeStatus, Operator, OperatorCode, OperatorError, RepairPlan, Repaired, SnapshotTaken,
 };
 use quorate_server::{AdminServer, BoxFuture};
 use rustix::process::Signal;
@@ -74,6 +74,26 @@ fn a_node_tells_its_status_and_publishes_a_snapshot_when_it_is_told_to() {
 }
 
 #[test]
+fn states_are_compared_for_one_group_or_for_all_of_a_node() {
+    let temporary = tempfile::tempdir().unwrap();
+    let node = Running::start(temporary.path());
+    let one = node.json(&["admin", "consistency", "1"]);
+    assert_eq!((one["group"].as_u64(), one["verdict"].as_str()), (Some(1), Some("unverified")), "{one}");
+    let own = &one["replicas"][0];
+    assert_eq!((own["answer"].as_str(), own["is_voter"].as_bool()), (Some("digest"), Some(true)), "{one}");
+    assert_eq!(own["digest"].as_str().map(str::len), Some(32));
+    let all = node.json(&["admin", "consistency"]);
+    let groups: Vec<_> = all["groups"].as_array().unwrap().iter().map(|one| one["group"].as_u64()).collect();
+    assert_eq!(groups, [Some(0), Some(1)]);
+    let people = node.ask(&["admin", "consistency", "1"]);
+    assert_eq!(people.status.code(), Some(0));
+    assert!(text(&people.stdout).starts_with("group 1: unverified at "), "{people:?}");
+    let unknown = node.ask(&["admin", "consistency", "7"]);
+    assert_eq!((unknown.status.code(), text(&unknown.stdout).as_str()), (Some(1), ""), "{unknown:?}");
+    node.stop();
+}
+
+#[test]
 fn what_a_node_refuses_is_told_by_its_reason_and_fails_the_command() {
     let temporary = tempfile::tempdir().unwrap();
     let node = Running::start(temporary.path());
@@ -124,6 +144,14 @@ impl Operator for Refusing {
     ) -> BoxFuture<'_, Result<SnapshotTaken, OperatorError>> {
         let (index, term, crc) = (timeout.as_millis().try_into().unwrap(), 1, 3);
         Box::pin(std::future::ready(Ok(SnapshotTaken { group, index, term, bytes: 2, crc })))
+    }
+
+    fn check_consistency(
+        &self,
+        _group: u64,
+        _timeout: Duration,
+    ) -> BoxFuture<'_, Result<Consistency, OperatorError>> {
+        Box::pin(std::future::ready(Err(Self::with(OperatorCode::Busy))))
     }
 
     fn plan_repair(&self, _group: u64) -> Result<RepairPlan, OperatorError> {

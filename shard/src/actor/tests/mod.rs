@@ -3,14 +3,17 @@
 mod clock;
 mod cluster;
 mod cold_start;
+mod consistency;
 mod crash_points;
 mod failures;
 mod kept;
+mod kv;
 mod machine;
 mod network;
 mod node;
 mod quarantine;
 mod repair;
+mod scrub;
 mod single;
 mod snapshots;
 mod starts;

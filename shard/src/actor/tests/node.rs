@@ -24,8 +24,9 @@ use super::machine::MapMachines;
 use super::network::Network;
 use super::trace::{Trace, TracedDisk};
 use crate::actor::{
-    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget,
-    SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group, start_group,
+    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget,
+    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
+    start_group,
 };
 use crate::error::{Error, Result};
 use crate::hlc::ClockWatch;
@@ -353,6 +354,7 @@ fn deps(
         machines,
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
+        scrub: ScrubBudget::new(64 << 20, Arc::clone(&clock)),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), clock),
     })
 }

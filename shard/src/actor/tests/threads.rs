@@ -16,8 +16,8 @@ use quorate_telemetry::{Rng, SystemClock, SystemRng, ThreadWorkers, Workers};
 use super::network::Network;
 use super::node::{DEADLINE, GROUP, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow};
 use crate::actor::{
-    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, SnapshotBudget, SnapshotBudgetConfig,
-    StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
+    Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget, SnapshotBudget,
+    SnapshotBudgetConfig, StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,
 };
 use crate::hlc::ClockWatch;
 
@@ -102,7 +102,7 @@ async fn open(dir: &Path) -> GroupHandle {
     };
     let deps = Arc::new(GroupDeps {
         node: NodeId(1),
-        clock,
+        clock: clock.clone(),
         rng,
         disk,
         workers: GroupWorkers {
@@ -117,6 +117,7 @@ async fn open(dir: &Path) -> GroupHandle {
         machines: Arc::new(machines),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
+        scrub: ScrubBudget::new(64 << 20, clock),
         snapshots: SnapshotBudget::new(SnapshotBudgetConfig::default(), Arc::new(SystemClock::new())),
     });
     let create = CreateSpec {

@@ -48,10 +48,20 @@ impl LsmTree {
         self.check_usable()?;
         let result = self.flush_once();
         self.latch(result)?;
-        if self.tree.l0_run_count() >= L0_RUNS_TO_COMPACT {
+        if self.is_being_built() {
+            // Its tables ascend and do not overlap: they go to the lowest level as they are, for one new table list.
+            // Left in the highest one, all of them would be merged with the first few that follow.
+            let moved = self.compact(1);
+            self.latch(moved)?;
+        } else if self.tree.l0_run_count() >= L0_RUNS_TO_COMPACT {
             self.queue_compaction();
         }
         Ok(())
+    }
+
+    /// A restore writes the marker last.
+    fn is_being_built(&self) -> bool {
+        self.head.lock().marker.is_none()
     }
 
     fn flush_once(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use super::*;
 use crate::disk::CrashMode;
 use crate::kv::record::stored_key;
 use crate::kv::{ALL_RECORDS, Batch};
+use crate::offline::verify::verify_by;
 use crate::offline::{Finding, FindingClass};
 
 fn places(report: &VerifyReport) -> Vec<(FindingClass, &Path, Option<u64>)> {
@@ -34,6 +35,44 @@ fn progress_ends_at_what_was_checked() {
     let last = last.unwrap();
     assert_eq!((last.bytes, last.files, last.findings), (report.bytes, report.files, 0));
     assert_eq!(last.bytes_total, report.bytes, "{last:?}");
+}
+
+/// The groups are checked in whatever order threads come to them; nobody can tell from the report.
+#[test]
+fn a_report_is_the_same_however_many_read() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let (first, groups) = (site.paths().root().to_path_buf(), site.root.join("groups"));
+    for group in 20..40 {
+        for (path, bytes) in site.bytes() {
+            let Ok(inside) = path.strip_prefix(&first) else { continue };
+            let copy = groups.join(group.to_string()).join(inside);
+            disk.create_dir_all(copy.parent().unwrap()).unwrap();
+            disk.open(&copy, OpenMode::Create).unwrap().write_all_at(&bytes, 0).unwrap();
+        }
+        for (at, (path, bytes)) in disk.files().into_iter().enumerate() {
+            if path.starts_with(groups.join(group.to_string())) {
+                disk.flip(&path, (at as u64 * 977 + group * 131) % bytes, 1).unwrap();
+            }
+        }
+    }
+    let by = |readers| {
+        let mut last = None;
+        let report =
+            verify_by(&site.stopped(), &site.options(), readers, &mut |progress| last = Some(*progress));
+        let last = last.unwrap();
+        let told = report.findings.len() as u64;
+        assert_eq!((last.bytes, last.files, last.findings), (report.bytes, report.files, told));
+        report
+    };
+    let one = by(1);
+    assert!(one.findings.len() >= 20, "{:?}", one.findings);
+    for readers in 2..=5 {
+        let many = by(readers);
+        assert_eq!(many.findings, one.findings, "by {readers}");
+        assert_eq!((many.files, many.bytes), (one.files, one.bytes), "by {readers}");
+    }
 }
 
 /// Whether one of the findings is about the structure in `file` that byte `at` is in.

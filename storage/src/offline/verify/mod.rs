@@ -1,12 +1,14 @@
 //! Whether a data directory is still what was written: every checksum in it, every value of its stores.
 
 mod group;
+mod parallel;
 mod progress;
 mod snapshots;
 mod state;
 
 pub use progress::{VerifyProgress, VerifyReport};
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use self::progress::Tally;
@@ -15,6 +17,9 @@ use super::{Finding, LookOptions, StoppedDir};
 use crate::error::Error;
 use crate::identity::NodeIdentity;
 use crate::ids::GroupId;
+
+/// Most groups that are checked at a time. A disk is busy with a few readers, and each may hold a large batch.
+pub const READERS_MAX: usize = 4;
 
 /// Checks everything in `dir`, goes on after damage, and changes nothing:
 ///
@@ -27,10 +32,23 @@ use crate::ids::GroupId;
 ///   checksum; that the records add up to the counts and the digest of its applied record.
 ///
 /// Left out is what the next start removes: unfinished files, old generations, replaced replicas. `progress` is
-/// called about once a MiB. Memory: one segment of a log at a time (4 MiB, or one batch of up to 256 MiB).
+/// called about once a MiB. Up to [`READERS_MAX`] groups are checked side by side, as far as there are processors; the
+/// report is the same however many. Memory, for each of them: one segment of a log at a time (4 MiB, or one batch of up
+/// to 256 MiB).
 pub fn verify(
     dir: &StoppedDir,
     options: &LookOptions,
+    progress: &mut dyn FnMut(&VerifyProgress),
+) -> VerifyReport {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    verify_by(dir, options, processors.min(READERS_MAX), progress)
+}
+
+/// [`verify`], with at most `readers` threads.
+pub(super) fn verify_by(
+    dir: &StoppedDir,
+    options: &LookOptions,
+    readers: usize,
     progress: &mut dyn FnMut(&VerifyProgress),
 ) -> VerifyReport {
     let mut tally = Tally::new(progress);
@@ -43,10 +61,7 @@ pub fn verify(
     };
     tally.expect(total_bytes(dir, &groups));
     check_node(dir, &mut tally);
-    for group in groups {
-        tally.begin(group);
-        group::check(dir, options, group, &mut tally);
-    }
+    parallel::check_groups((dir, options), &groups, readers, &mut tally);
     tally.finish(dir.path())
 }
 

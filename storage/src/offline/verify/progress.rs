@@ -53,6 +53,12 @@ impl VerifyReport {
     }
 }
 
+/// What one group came to.
+pub(super) struct Checked {
+    findings: Vec<Finding>,
+    omitted: u64,
+}
+
 /// Counts, while a verification goes on.
 pub(super) struct Tally<'a> {
     progress: &'a mut dyn FnMut(&VerifyProgress),
@@ -121,6 +127,30 @@ impl<'a> Tally<'a> {
                 None => finding,
             });
         }
+    }
+
+    /// A part that is counted apart has come from `told`, which is moved on, to `now`.
+    pub(super) fn tell_part(&mut self, told: &mut VerifyProgress, now: &VerifyProgress) {
+        self.now.files += now.files - told.files;
+        self.now.findings += now.findings - told.findings;
+        let bytes = now.bytes - told.bytes;
+        *told = *now;
+        self.read(bytes);
+    }
+
+    /// The end of what was told in parts: its findings.
+    pub(super) fn take(&mut self, checked: Checked) {
+        let room = FINDINGS_MAX.saturating_sub(self.findings.len());
+        let surplus = checked.findings.len().saturating_sub(room) as u64;
+        self.findings.extend(checked.findings.into_iter().take(room));
+        self.omitted += checked.omitted + surplus;
+        self.now.findings -= surplus;
+    }
+
+    /// What was counted, its last part told.
+    pub(super) fn checked(self) -> Checked {
+        (self.progress)(&self.now);
+        Checked { findings: self.findings, omitted: self.omitted }
     }
 
     /// Damage found so far.

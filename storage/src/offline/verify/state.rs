@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
+
 use super::progress::Tally;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -12,6 +14,9 @@ use crate::kv::offline::{Copying, NotOpened, OfflinePlace, OfflineStore, kind_of
 use crate::offline::inspect::state::{DEPTH_MAX, bytes_below};
 use crate::offline::{Finding, FindingClass, LookOptions, StoppedDir};
 use crate::state::{RecordHasher, StateDigest};
+
+/// Held while a sled store is copied and checked: the scratch directory has room for the largest one, not for several.
+static SCRATCH: Mutex<()> = Mutex::new(());
 
 /// The current generation in `dir` and its store, if there is one.
 pub(super) fn current(disk: &dyn Disk, dir: &Path, tally: &mut Tally<'_>) -> Option<(PathBuf, StoreKind)> {
@@ -49,6 +54,7 @@ pub(super) fn check(
         // The next start restores it, whatever is in it.
         return;
     }
+    let _scratch = (kind == StoreKind::Sled).then(|| SCRATCH.lock());
     if kind == StoreKind::Lsm {
         let mut found = Vec::new();
         check_lsm_files(disk, generation, &mut |error| found.push(error), &mut |bytes| tally.read(bytes));
