@@ -218,7 +218,12 @@ async fn ensure_created(
             Ok(false)
         }
         None => {
-            replicas::create(core, &record.birth, origin).await?;
+            // A group that began anew has another uid than it was born with.
+            let descriptor = match origin {
+                ReplicaOrigin::Birth(_) => &record.birth,
+                ReplicaOrigin::Joining(_) => &record.descriptor,
+            };
+            replicas::create(core, descriptor, origin).await?;
             // Whichever replica was lost here: this one is in its place.
             core.lost.lock().remove(&group);
             Ok(true)
@@ -321,6 +326,10 @@ fn publish(catalog: &Catalog, own: &GroupDescriptor) -> Option<(quorate_shard::c
         return None;
     }
     let mut record = record?.clone();
+    if record.descriptor.uid != own.uid {
+        // The group began anew: what was made to join before is of no use to it.
+        record.joining.clear();
+    }
     record.descriptor = own.clone();
     record.joining.retain(|joining| own.replica(joining.replica).is_none());
     let mut edit = catalog.edit();

@@ -74,20 +74,20 @@ pub(crate) async fn drop_group(core: &Core, group: GroupId, timeout: Duration) -
 
 /// Makes the directory of a replica: from the birth snapshot, or empty and waiting to be seeded. Durable on
 /// return.
-pub(super) async fn create(core: &Core, birth: &GroupDescriptor, origin: &ReplicaOrigin) -> Result<()> {
-    let voters = birth.replicas.iter().map(|replica| replica.replica).collect();
+pub(super) async fn create(core: &Core, descriptor: &GroupDescriptor, origin: &ReplicaOrigin) -> Result<()> {
+    let voters = descriptor.replicas.iter().map(|replica| replica.replica).collect();
     let replica = origin.replica();
     let spec = CreateSpec {
-        descriptor: birth.clone(),
+        descriptor: descriptor.clone(),
         replica: replica.replica,
         incarnation: replica.incarnation,
-        dir: core.data()?.group(birth.group).root().to_path_buf(),
+        dir: core.data()?.group(descriptor.group).root().to_path_buf(),
         birth: match origin {
             ReplicaOrigin::Birth(_) => Birth::Founding(ConfState::of_voters(voters)),
             ReplicaOrigin::Joining(_) => Birth::Joining,
         },
     };
-    Ok(create_replica(Arc::clone(deps_of(core, birth.group)), spec).await?)
+    Ok(create_replica(Arc::clone(deps_of(core, descriptor.group)), spec).await?)
 }
 
 /// Starts the replica whose directory is there, unless it runs or is being opened already. One that cannot be opened

@@ -9,7 +9,9 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, peers_file, small_file};
+use crate::identity::{
+    NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file, small_file,
+};
 use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
@@ -29,7 +31,8 @@ struct Inner {
 
 impl DataDir {
     /// Locks the directory at `path` and checks that it is this node's, or makes it so if it is new. Durable on
-    /// return. Removals of replicas that a crash interrupted are completed.
+    /// return. Removals and offline repairs
+    /// of replicas that a crash interrupted are completed.
     ///
     /// # Errors
     /// [`Error::Locked`] while another process or handle has it; [`Error::Foreign`] if it is of another cluster
@@ -58,6 +61,7 @@ impl DataDir {
         };
         let (root, rng) = (path.to_path_buf(), rng.stream(node.get()));
         let dir = Self { inner: Arc::new(Inner { disk, root, identity, rng, _lock: lock }) };
+        complete_switches(&*dir.inner.disk, &dir.inner.root)?;
         dir.complete_burials()?;
         Ok(dir)
     }
@@ -160,7 +164,7 @@ impl DataDir {
         let Some(found) = self.replica(group)? else {
             return Err(Error::Missing { path: paths.replica_file() });
         };
-        let aside = self.groups_dir().join(format!("{group}.quarantined-{}", found.incarnation));
+        let aside = evidence_path(&self.inner.root, &found);
         disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
         small_file::sync_dir(disk, &self.groups_dir())?;
         Ok(aside)

@@ -7,6 +7,7 @@ pub mod header;
 mod node_file;
 mod paths;
 mod peers_file;
+mod repaired;
 mod replica_file;
 mod small_file;
 #[cfg(test)]
@@ -18,4 +19,7 @@ pub use divergence_file::Divergence;
 pub use header::{FileHeader, FileKind, FileOwner, HEADER_BYTES, KeyId};
 pub use node_file::NodeIdentity;
 pub use paths::ReplicaPaths;
+pub(crate) use peers_file::read as read_peers;
+pub(crate) use repaired::{complete_switches, evidence_path, is_switching, repaired_path, switch};
 pub use replica_file::ReplicaIdentity;
+pub(crate) use small_file::sync_dir;

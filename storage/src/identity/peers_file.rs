@@ -22,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::NewerFormat`], [`Error::Foreign`] (another kind of file), [`Error::Io`].
-pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<NodeId, Incarnation>> {
+pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<NodeId, Incarnation>> {
     let Some(size) = disk.size(path).map_err(|cause| Error::io("stat", path, cause))? else {
         return Ok(BTreeMap::new());
     };

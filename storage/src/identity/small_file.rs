@@ -70,6 +70,6 @@ pub(super) fn replace(disk: &dyn Disk, path: &Path, header: &FileHeader, body: &
 }
 
 /// Makes the names in `dir` durable.
-pub(super) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
     disk.sync_dir(dir).map_err(|cause| Error::io("sync", dir, cause))
 }

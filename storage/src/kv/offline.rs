@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorate_telemetry::{Clock, Job, Stopped, Workers};
 use tempfile::TempDir;
 
+use super::generations::Generations;
 use super::lsm::{LsmShared, Panicked, failed, open_shadow};
 use super::marker::{self, Counts};
 use super::memory::{self, file::NAME as BATCHES};
@@ -85,6 +86,20 @@ pub(crate) fn kind_of(disk: &dyn Disk, dir: &Path) -> Result<Option<StoreKind>> 
         return Ok(Some(StoreKind::Lsm));
     }
     Err(Error::Malformed { what: "state directory: it holds no store of a known kind" })
+}
+
+/// The directory of the state's current generation below `dir`; `None` if there is none.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn current_generation(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<PathBuf>> {
+    let found = disk.size(dir).map_err(|source| Error::io("look up", dir, source))?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    let generations = Generations::new(disk.clone(), dir.to_path_buf());
+    let highest = generations.highest()?;
+    Ok((highest > 0).then(|| generations.path(highest)))
 }
 
 impl OfflinePlace {

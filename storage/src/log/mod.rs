@@ -15,10 +15,12 @@ mod segment;
 mod segmented;
 mod summary;
 pub(crate) mod survey;
+mod unchanged;
 
 pub use memory::MemoryLog;
 pub(crate) use recovery::read_state;
 pub use segmented::{LogConfig, LogPlace, SegmentedLog};
+pub(crate) use unchanged::UnchangedLog;
 
 use std::fmt;
 use std::path::PathBuf;

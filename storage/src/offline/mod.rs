@@ -1,17 +1,19 @@
 //! What can be told about a data directory that nobody runs: what is in it ([`inspect()`]), and whether it is still what
-//! was written ([`verify()`]).
+//! was written ([`verify()`]). And what can be done to it: [`repair()`].
 //!
-//! Both work under the directory's lock, open nothing in it for writing, and repair nothing. What a third-party
+//! The first two work under the directory's lock, open nothing in it for writing, and repair nothing. What a third-party
 //! store would write when it is opened, it writes into a scratch directory elsewhere: an LSM tree is opened in a
 //! directory of links to its files, a sled database as a copy (by [`verify()`] only). Both go on after damage.
 
 mod finding;
 pub mod inspect;
+pub mod repair;
 mod stopped;
 pub mod verify;
 
 pub use finding::{FINDINGS_MAX, Finding, FindingClass};
 pub use inspect::{InspectReport, inspect};
+pub use repair::{plan_repair, repair};
 pub use stopped::StoppedDir;
 pub use verify::{VerifyProgress, VerifyReport, verify};
 

@@ -119,8 +119,9 @@ impl SnapshotSpool {
         self.received += bytes;
         if self.received - self.synced >= SYNC_BYTES {
             self.synced = self.received;
-            let synced = self.file.sync_data().and_then(|()| self.file.drop_cache());
-            synced.map_err(|cause| Error::io("sync", &self.part, cause))?;
+            // Its pages stay: they are verified next, and then restored. Read back from the device at full speed, they
+            // would hold up every log on it.
+            self.file.sync_data().map_err(|cause| Error::io("sync", &self.part, cause))?;
         }
         Ok(())
     }

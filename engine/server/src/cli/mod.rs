@@ -71,8 +71,10 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Brings a quarantined replica back.
     ///
-    /// On a running node: the replica leaves its group, a new one takes its place. Prints what it will do and needs
-    /// --yes. Exit codes: 0 done, 6 not done for want of --yes, 1 failed (say it again: it goes on where it stopped).
+    /// `quorate repair --node URL GROUP`: on a running node the replica leaves its group, and a new one takes its
+    /// place. `quorate repair DIR --group G`: on a stopped node, for a group whose only voter it is, the state that is
+    /// there becomes the group's beginning. Prints what it will do and needs --yes. Exit codes: 0 done, 6 not done for
+    /// want of --yes, 1 failed (say it again: it goes on where it stopped), 4 the directory is in use, 5 damaged state.
     Repair(repair::RepairArgs),
 }
 

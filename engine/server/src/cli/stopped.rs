@@ -37,11 +37,7 @@ impl StoppedArgs {
     /// # Errors
     /// [`StartError::Locked`]; [`StartError::Option`] if it is no data directory; [`StartError::Failed`].
     pub(super) fn lock(&self) -> Result<StoppedDir, StartError> {
-        StoppedDir::lock(Arc::new(RealDisk::new()), &self.dir).map_err(|error| match error {
-            Error::Locked { .. } => StartError::Locked { path: self.dir.clone() },
-            Error::Missing { .. } => StartError::Option { option: "DIR", problem: self.no_data_dir() },
-            other => StartError::Failed { source: Arc::new(other) },
-        })
+        lock(&self.dir)
     }
 
     /// What to look at.
@@ -65,15 +61,27 @@ impl StoppedArgs {
         let problem = format!("there is no group {group} in {}", self.dir.display());
         Err(StartError::Option { option: "--group", problem })
     }
+}
 
-    fn no_data_dir(&self) -> String {
-        let dir = self.dir.display();
-        match first_node(&self.dir) {
-            None => format!("{dir} is no data directory: it has no node file"),
-            Some(node) => {
-                let node = node.display();
-                format!("{dir} is no data directory: it has those of `quorate dev` in it, {node} the first")
-            }
+/// Takes the lock of the data directory `dir`.
+///
+/// # Errors
+/// [`StartError::Locked`]; [`StartError::Option`] if it is no data directory; [`StartError::Failed`].
+pub(super) fn lock(dir: &Path) -> Result<StoppedDir, StartError> {
+    StoppedDir::lock(Arc::new(RealDisk::new()), dir).map_err(|error| match error {
+        Error::Locked { .. } => StartError::Locked { path: dir.to_path_buf() },
+        Error::Missing { .. } => StartError::Option { option: "DIR", problem: no_data_dir(dir) },
+        other => StartError::Failed { source: Arc::new(other) },
+    })
+}
+
+fn no_data_dir(dir: &Path) -> String {
+    let shown = dir.display();
+    match first_node(dir) {
+        None => format!("{shown} is no data directory: it has no node file"),
+        Some(node) => {
+            let node = node.display();
+            format!("{shown} is no data directory: it has those of `quorate dev` in it, {node} the first")
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The engine as [`Operator`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::{Condition, Error, GroupError, GroupId, GroupReadiness, Node, NotRepairable, RepairStep, Room};
+use quorate::{
+    Condition, Error, GroupError, GroupId, GroupReadiness, Lifecycle, Node, NotRepairable, Readiness,
+    RepairStep, Room,
+};
 
 use super::EngineBackend;
 use crate::backend::BoxFuture;
@@ -17,6 +21,7 @@ impl Operator for EngineBackend {
         let node = &self.node;
         let readiness = node.readiness();
         let disk = node.disk_room();
+        let groups = known_groups(node, &readiness);
         NodeStatus {
             node: node.id().get(),
             cluster: node.cluster().to_string(),
@@ -29,9 +34,8 @@ impl Operator for EngineBackend {
                 free_bytes: disk.free_bytes,
                 needed_bytes: disk.needed_bytes,
             },
-            groups: readiness.groups.iter().map(|(group, is)| group_line(node, *group, is)).collect(),
-            out_of_service: readiness
-                .groups
+            groups: groups.iter().map(|(group, is)| group_line(node, *group, is)).collect(),
+            out_of_service: groups
                 .iter()
                 .filter_map(|(group, is)| out_of_service(node, *group, is))
                 .collect(),
@@ -106,6 +110,25 @@ impl Operator for EngineBackend {
             Ok(Repaired { group, node: self.node.id().get(), replica: replica.get() })
         })
     }
+}
+
+/// The groups that the catalog has here, and those that are here: while group 0 is out of service, nobody knows the
+/// catalog.
+fn known_groups(node: &Node, readiness: &Readiness) -> Vec<(GroupId, GroupReadiness)> {
+    let mut groups: BTreeMap<GroupId, GroupReadiness> = node
+        .local_groups()
+        .into_iter()
+        .map(|status| {
+            let is = match status.lifecycle {
+                Lifecycle::Quarantined(text) => GroupReadiness::Quarantined(text.to_string()),
+                Lifecycle::Repairing(text) => GroupReadiness::Repairing(text.to_string()),
+                _ => GroupReadiness::Ready,
+            };
+            (status.group, is)
+        })
+        .collect();
+    groups.extend(readiness.groups.iter().cloned());
+    groups.into_iter().collect()
 }
 
 fn room_name(room: Room) -> &'static str {

@@ -11,6 +11,7 @@ mod kv;
 mod machine;
 mod network;
 mod node;
+mod offline_repair;
 mod quarantine;
 mod repair;
 mod scrub;

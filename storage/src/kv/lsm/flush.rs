@@ -17,6 +17,9 @@ pub(super) const L0_RUNS_TO_COMPACT: usize = 4;
 /// Runs in level 0 at which a flush merges before it adds another: writes then wait for it.
 const L0_RUNS_MAX: usize = 16;
 
+/// Tables of a tree that is being built after which they are moved down: each move is a table list more to be synced.
+const TABLES_TO_MOVE: usize = 16;
+
 /// Most steps of one compaction job; it queues itself again after them.
 const COMPACTION_STEPS_MAX: usize = 16;
 
@@ -48,13 +51,15 @@ impl LsmTree {
         self.check_usable()?;
         let result = self.flush_once();
         self.latch(result)?;
-        if self.is_being_built() {
+        if !self.is_being_built() {
+            if self.tree.l0_run_count() >= L0_RUNS_TO_COMPACT {
+                self.queue_compaction();
+            }
+        } else if self.tree.level_table_count(0).is_some_and(|tables| tables >= TABLES_TO_MOVE) {
             // Its tables ascend and do not overlap: they go to the lowest level as they are, for one new table list.
             // Left in the highest one, all of them would be merged with the first few that follow.
             let moved = self.compact(1);
             self.latch(moved)?;
-        } else if self.tree.l0_run_count() >= L0_RUNS_TO_COMPACT {
-            self.queue_compaction();
         }
         Ok(())
     }
