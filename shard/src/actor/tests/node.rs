@@ -126,12 +126,14 @@ impl TestNode {
         (config, network, pools): (&GroupConfig, &Network, Pools),
     ) -> Self {
         let mut node = Self::unborn(id, config, network, pools);
-        node.create(count, birth.clone()).await.unwrap();
-        node.create(count, birth).await.expect("what stands is left as it is");
+        let (deps, spec) = (node.deps(0), node.create_spec(count, birth));
+        create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
+        create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
         node.is_alone = count == 1;
-        node.campaigns_at_once = id == 1;
-        node.restart().await;
-        node.campaigns_at_once = false;
+        let spec = StartSpec { campaigns_at_once: id == 1, ..node.spec() };
+        node.handle = start_group(deps, spec).await.unwrap();
+        node.starts = 1;
+        node.network.connect(id, &node.handle, &node.disk);
         node
     }
 
@@ -177,14 +179,18 @@ impl TestNode {
 
     /// Makes its directory, for a group of `count`.
     pub(super) async fn create(&mut self, count: u64, birth: Birth) -> std::result::Result<(), StartError> {
-        let spec = CreateSpec {
+        let spec = self.create_spec(count, birth);
+        create_group(self.next_deps(), spec).await
+    }
+
+    fn create_spec(&self, count: u64, birth: Birth) -> CreateSpec {
+        CreateSpec {
             descriptor: descriptor(count),
             replica: ReplicaId(self.id),
             incarnation: incarnation(self.id),
             dir: PathBuf::from(DIR),
             birth,
-        };
-        create_group(self.next_deps(), spec).await
+        }
     }
 
     /// Starts again, after the handle was stopped.
@@ -199,9 +205,14 @@ impl TestNode {
 
     fn next_deps(&mut self) -> Arc<GroupDeps> {
         self.starts += 1;
+        self.deps(self.starts)
+    }
+
+    /// Of its start number `start`.
+    fn deps(&mut self, start: u64) -> Arc<GroupDeps> {
         let machines = Arc::clone(&self.machines);
         let clock = (self.pools, &self.clock);
-        let deps = deps((self.id, self.starts), clock, self.seam(), &self.network, machines);
+        let deps = deps((self.id, start), clock, self.seam(), &self.network, machines);
         self.budget = Arc::clone(&deps.snapshots);
         self.clock_watch = Arc::clone(&deps.clock_watch);
         deps

@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const REPAIRS_MAX: usize = 2;
 /// Leaves some room in a log file of 256 KiB.
 const FILLER_BYTES: usize = 200 << 10;
+/// Longer than two election timeouts.
+const FORGOTTEN: Duration = Duration::from_secs(3);
 const VALUE_BYTES: usize = 300;
 
 /// Replicas, and what was written to them.
@@ -298,6 +300,8 @@ impl World {
         for at in std::mem::take(&mut self.running) {
             self.nodes[at].handle.stop(StopMode::Graceful { deadline: DEADLINE }).await;
             self.network.disconnect(self.nodes[at].id);
+            // Who leads next takes nobody for its heir that it has not heard of for so long.
+            tokio::time::sleep(FORGOTTEN).await;
         }
     }
 
