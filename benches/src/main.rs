@@ -1,6 +1,7 @@
 //! The benchmarks. Each prints JSON; machines are shared and noisy, so compare figures of one run.
 
 mod cluster;
+mod cold_start;
 mod kv;
 mod machine;
 mod resp;
@@ -27,6 +28,11 @@ enum Bench {
     Kv(kv::Options),
     /// SET and GET through the Redis frontend of a cluster, against one Redis server that syncs every write.
     Resp(resp::Options),
+    /// What the start of a group costs: restored, verified, skipped; after a clean stop and after kill -9.
+    ColdStart(cold_start::Options),
+    /// A process of `cold-start`.
+    #[command(hide = true)]
+    ColdStartChild(cold_start::ChildOptions),
     /// Other groups' writes while one large group publishes a snapshot and seeds a new replica with it.
     Snapshot(snapshot::Options),
 }
@@ -49,6 +55,8 @@ fn main() -> ExitCode {
     let outcome = match &cli.bench {
         Bench::Kv(options) => kv::run(options),
         Bench::Resp(options) => resp::run(options),
+        Bench::ColdStart(options) => cold_start::run(options),
+        Bench::ColdStartChild(options) => cold_start::run_child(options),
         Bench::Snapshot(options) => snapshot::run(options),
     };
     match outcome {

@@ -39,6 +39,9 @@ use crate::core::{Group, Role, Start};
 use crate::log_writer::LogWriter;
 use crate::repair::LogServer;
 
+/// Names the stream that upkeep is timed by: when it is due must not decide anything else that is drawn.
+const UPKEEP: u64 = 0x75_70;
+
 /// Everything that was found on disk, after the cold-start gate.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -115,7 +118,7 @@ pub(crate) fn launch(
         waiting: waits.map(|_reason| Waiting::new()),
         replica,
         paths: ReplicaPaths::new(spec.dir.clone()),
-        upkeep: Upkeep::new(spec.config.background, digests, now, rng.as_ref()),
+        upkeep: Upkeep::new(spec.config.background, digests, now, rng.stream(UPKEEP).as_ref()),
         divergence: None,
         core: Core(Box::new(core)),
         mailbox: Mailbox { events, requests },

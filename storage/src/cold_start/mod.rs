@@ -113,7 +113,7 @@ impl Decision {
     }
 }
 
-/// The decision. Rows as in the table of `docs/ARCHITECTURE.md`, tried from the top.
+/// The decision. Rows as in the table of `docs/COLD_START.md`, tried from the top.
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.contradiction() {
         Some(reason) => Decision::refused(reason),
