@@ -12,8 +12,9 @@ use quorate_telemetry::stats::ColdStartOutcome;
 use quorate_telemetry::{Clock, Rng, SeededRng};
 use tokio::time::{Instant, sleep};
 
-use super::crash_points::Machines;
-use super::node::{DEADLINE, Network, TestNode, WALL, cluster, config, incarnation, leader};
+use super::network::Network;
+use super::node::{DEADLINE, TestNode, WALL, cluster, config, incarnation, leader};
+use super::store::Machines;
 use crate::actor::mailbox::Event;
 use crate::actor::{GroupConfig, StopMode};
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ fn compare_clocks(nodes: &[TestNode]) {
 
 /// A state that survives restarts: the key-value machine on the in-memory store.
 fn lasting(node: &mut TestNode) {
-    node.machines = Arc::new(Machines { disk: node.disk.clone(), loss: MemoryLoss::Tail });
+    node.machines = Arc::new(Machines { disk: node.seam(), loss: MemoryLoss::Tail });
 }
 
 async fn put(node: &TestNode, key: &str) -> Result<crate::actor::Applied> {

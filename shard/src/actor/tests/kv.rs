@@ -13,7 +13,7 @@ use quorate_storage::state::{
 use quorate_storage::{Index, RangeEpoch, Result};
 use quorate_telemetry::SeededRng;
 
-use super::node::Network;
+use super::network::Network;
 use super::node::{DEADLINE, TestNode, UID, cluster, leader};
 use crate::actor::{Applied, GroupConfig, StateContext, StateMachineFactory};
 use crate::error::Error;

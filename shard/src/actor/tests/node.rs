@@ -1,14 +1,11 @@
-//! Nodes of a cluster in one process, their network, and how they are started, cut off and killed.
+//! Nodes of a cluster in one process, and how they are started, stopped and killed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use quorate_storage::disk::{CrashMode, Disk, SimDisk};
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogConfig, LogPlace, LogState, LogStore, SegmentedLog};
@@ -22,16 +19,15 @@ use quorate_telemetry::{
     BootId, Clock, GroupStats, Rng, SeededRng, SimClock, SimWorkers, SimWorkersConfig, SystemClock,
     ThreadWorkers, Workers,
 };
-use quorate_transport::net::BoxFuture;
-use quorate_transport::{RaftMessage, RequestError, RequestKind};
-
 use tokio::task::JoinHandle;
 
 use super::machine::MapMachines;
+use super::network::Network;
+use super::trace::{Trace, TracedDisk};
 use crate::actor::{
-    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, Outbound, ReadLevel,
-    ScrubBudget, SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory,
-    create_group, group_of_request, start_group,
+    Applied, Birth, CreateSpec, GroupConfig, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget,
+    SnapshotBudget, SnapshotBudgetConfig, StartError, StartSpec, StateMachineFactory, create_group,
+    start_group,
 };
 use crate::error::{Error, Result};
 use crate::hlc::ClockWatch;
@@ -44,98 +40,6 @@ const EPOCH: RangeEpoch = RangeEpoch(1);
 /// What all clocks show in the beginning.
 pub(super) const WALL: Duration = Duration::from_secs(1_000_000);
 pub(super) const DIR: &str = "/data/groups/7";
-
-/// Carries messages between the groups of one process.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Network(Arc<Mutex<Links>>);
-
-#[derive(Debug, Default)]
-struct Links {
-    handles: BTreeMap<NodeId, GroupHandle>,
-    cut: BTreeSet<NodeId>,
-    requests: u64,
-    /// Requests that fail, by their number: the even ones before they arrive, the odd ones after.
-    broken: Range<u64>,
-    refuses_requests: bool,
-}
-
-#[derive(Debug)]
-struct Port {
-    node: NodeId,
-    network: Network,
-}
-
-impl Network {
-    /// Nothing passes to or from `node`.
-    pub(super) fn cut(&self, node: u64) {
-        self.0.lock().cut.insert(NodeId(node));
-    }
-
-    pub(super) fn heal(&self, node: u64) {
-        self.0.lock().cut.remove(&NodeId(node));
-    }
-
-    /// Messages pass, requests do not.
-    pub(super) fn refuse_requests(&self) {
-        self.0.lock().refuses_requests = true;
-    }
-
-    /// Of the requests from now on, those with these numbers fail.
-    pub(super) fn break_requests(&self, numbers: Range<u64>) {
-        let mut links = self.0.lock();
-        links.requests = 0;
-        links.broken = numbers;
-    }
-
-    /// Whether the next request fails, and if so, whether it arrives.
-    fn fate(&self) -> Option<bool> {
-        let mut links = self.0.lock();
-        let number = links.requests;
-        links.requests += 1;
-        links.broken.contains(&number).then_some(number % 2 == 1)
-    }
-
-    /// The way out of `node`.
-    pub(super) fn port(&self, node: u64) -> Arc<dyn Outbound> {
-        Arc::new(Port { node: NodeId(node), network: self.clone() })
-    }
-
-    fn handle(&self, from: NodeId, to: NodeId) -> Option<GroupHandle> {
-        let links = self.0.lock();
-        let is_cut = links.cut.contains(&from) || links.cut.contains(&to);
-        links.handles.get(&to).filter(|_| !is_cut).cloned()
-    }
-}
-
-impl Outbound for Port {
-    fn send(&self, node: NodeId, message: RaftMessage) {
-        if let Some(handle) = self.network.handle(self.node, node) {
-            handle.step(self.node, vec![message]);
-        }
-    }
-
-    fn request(
-        &self,
-        node: NodeId,
-        kind: RequestKind,
-        body: Bytes,
-        _deadline: Duration,
-    ) -> BoxFuture<'static, std::result::Result<Bytes, RequestError>> {
-        assert_eq!(group_of_request(kind, &body), Some(GROUP));
-        let from = self.node;
-        let is_refused = self.network.0.lock().refuses_requests;
-        let handle = self.network.handle(from, node).filter(|_| !is_refused);
-        let fate = self.network.fate();
-        Box::pin(async move {
-            let handle = handle.ok_or(RequestError::Unreachable(node))?;
-            if fate == Some(false) {
-                return Err(RequestError::Unreachable(node));
-            }
-            let reply = handle.serve_group(from, kind, body).await;
-            if fate.is_some() { Err(RequestError::NoReply(node)) } else { Ok(reply) }
-        })
-    }
-}
 
 /// What jobs run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +57,12 @@ pub(super) struct TestNode {
     pub(super) handle: GroupHandle,
     pub(super) config: GroupConfig,
     pub(super) disk: SimDisk,
+    /// Where its calls of the disk are written down.
+    pub(super) trace: Option<Trace>,
     pub(super) machines: Arc<dyn StateMachineFactory>,
-    /// The node's, as of its first start.
+    /// The node's, as of its last start.
     pub(super) budget: Arc<SnapshotBudget>,
+    pub(super) campaigns_at_once: bool,
     /// Of all its starts.
     pub(super) clock: SimClock,
     /// Of the current start.
@@ -219,52 +126,79 @@ impl TestNode {
         birth: Birth,
         (config, network, pools): (&GroupConfig, &Network, Pools),
     ) -> Self {
+        let mut node = Self::unborn(id, config, network, pools);
+        let (deps, spec) = (node.deps(0), node.create_spec(count, birth));
+        create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
+        create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
+        node.is_alone = count == 1;
+        let spec = StartSpec { campaigns_at_once: id == 1, ..node.spec() };
+        node.handle = start_group(deps, spec).await.unwrap();
+        node.starts = 1;
+        node.network.connect(id, &node.handle, &node.disk);
+        node
+    }
+
+    /// A machine with a data directory and no replica.
+    pub(super) fn unborn(id: u64, config: &GroupConfig, network: &Network, pools: Pools) -> Self {
         let disk = SimDisk::new();
         disk.create_dir_all(Path::new("/data/groups")).unwrap();
         for dir in ["/", "/data"] {
             disk.sync_dir(Path::new(dir)).unwrap();
         }
-        let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
-        let clock = SimClock::new(WALL, BootId([1; 16]));
-        let deps = deps((id, 0), (pools, &clock), &disk, network, Arc::clone(&machines));
-        let spec = CreateSpec {
-            descriptor: descriptor(count),
-            replica: ReplicaId(id),
-            incarnation: incarnation(id),
-            dir: PathBuf::from(DIR),
-            birth,
-            log: LogConfig::default(),
-        };
-        create_group(Arc::clone(&deps), spec.clone()).await.unwrap();
-        create_group(Arc::clone(&deps), spec).await.expect("what stands is left as it is");
         let stats: Arc<GroupStats> = Arc::default();
-        let spec = StartSpec { campaigns_at_once: id == 1, ..start_spec(config, &stats) };
-        let (budget, clock_watch) = (Arc::clone(&deps.snapshots), Arc::clone(&deps.clock_watch));
-        let handle = start_group(deps, spec).await.unwrap();
-        network.0.lock().handles.insert(NodeId(id), handle.clone());
-        let (config, network) = (config.clone(), network.clone());
+        let machines: Arc<dyn StateMachineFactory> = Arc::new(MapMachines);
+        let clock = start_clock();
+        let deps = deps((id, 0), (pools, &clock), Arc::new(disk.clone()), network, Arc::clone(&machines));
+        let absent = StartError::WorkerGone { group: GROUP };
+        let handle = GroupHandle::quarantined(&deps, &start_spec(config, &stats), &absent);
         Self {
             id,
             handle,
-            config,
+            config: config.clone(),
             disk,
+            trace: None,
             machines,
-            budget,
+            budget: Arc::clone(&deps.snapshots),
             clock,
-            clock_watch,
+            clock_watch: Arc::clone(&deps.clock_watch),
             store_is_rotten: false,
-            network,
+            campaigns_at_once: false,
+            network: network.clone(),
             pools,
-            starts: 1,
-            is_alone: count == 1,
+            starts: 0,
+            is_alone: false,
             stats,
+        }
+    }
+
+    /// The same replica, which is stopped, on a copy of its disk and in another network.
+    pub(super) fn copied(&self, network: &Network) -> Self {
+        let disk = self.disk.fork();
+        let (network, stats, clock) = (network.clone(), Arc::default(), start_clock());
+        Self { disk, network, stats, clock, ..self.clone() }
+    }
+
+    /// Makes its directory, for a group of `count`.
+    pub(super) async fn create(&mut self, count: u64, birth: Birth) -> std::result::Result<(), StartError> {
+        let spec = self.create_spec(count, birth);
+        create_group(self.next_deps(), spec).await
+    }
+
+    fn create_spec(&self, count: u64, birth: Birth) -> CreateSpec {
+        CreateSpec {
+            descriptor: descriptor(count),
+            replica: ReplicaId(self.id),
+            incarnation: incarnation(self.id),
+            dir: PathBuf::from(DIR),
+            birth,
+            log: LogConfig::default(),
         }
     }
 
     /// Starts again, after the handle was stopped.
     pub(super) async fn restart(&mut self) {
         self.handle = self.try_restart().await.unwrap();
-        self.network.0.lock().handles.insert(NodeId(self.id), self.handle.clone());
+        self.network.connect(self.id, &self.handle, &self.disk);
     }
 
     pub(super) async fn try_restart(&mut self) -> std::result::Result<GroupHandle, StartError> {
@@ -273,41 +207,62 @@ impl TestNode {
 
     fn next_deps(&mut self) -> Arc<GroupDeps> {
         self.starts += 1;
+        self.deps(self.starts)
+    }
+
+    /// Of its start number `start`.
+    fn deps(&mut self, start: u64) -> Arc<GroupDeps> {
         let machines = Arc::clone(&self.machines);
         let clock = (self.pools, &self.clock);
-        let deps = deps((self.id, self.starts), clock, &self.disk, &self.network, machines);
+        let deps = deps((self.id, start), clock, self.seam(), &self.network, machines);
+        self.budget = Arc::clone(&deps.snapshots);
         self.clock_watch = Arc::clone(&deps.clock_watch);
         deps
     }
 
     fn spec(&self) -> StartSpec {
         StartSpec {
+            campaigns_at_once: self.campaigns_at_once,
             is_alone: self.is_alone,
             store_is_rotten: self.store_is_rotten,
             ..start_spec(&self.config, &self.stats)
         }
     }
 
+    /// Its disk, as the code under test sees it.
+    pub(super) fn seam(&self) -> Arc<dyn Disk> {
+        match &self.trace {
+            Some(trace) => Arc::new(TracedDisk::new(self.disk.clone(), trace.clone())),
+            None => Arc::new(self.disk.clone()),
+        }
+    }
+
     /// Starts again as a node would: what is unreadable is being repaired when this returns.
     pub(super) async fn begin_restart(&mut self) -> Option<JoinHandle<Repaired>> {
+        self.try_begin_restart().await.unwrap()
+    }
+
+    pub(super) async fn try_begin_restart(
+        &mut self,
+    ) -> std::result::Result<Option<JoinHandle<Repaired>>, StartError> {
         let (handle, repair) = match self.try_restart().await {
             Ok(handle) => (handle, None),
             Err(StartError::Unreadable { damage, .. }) => {
                 let (handle, repair) = Repair::begin(self.next_deps(), self.spec(), *damage, &[]);
                 (handle, Some(tokio::spawn(repair.run())))
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => return Err(error),
         };
         self.handle = handle;
-        self.network.0.lock().handles.insert(NodeId(self.id), self.handle.clone());
-        repair
+        self.network.connect(self.id, &self.handle, &self.disk);
+        Ok(repair)
     }
 
     /// What stands in for it after a start that failed.
     pub(super) fn quarantined(&self, error: &StartError) -> GroupHandle {
         let machines = Arc::clone(&self.machines);
         let clock = (self.pools, &self.clock);
-        let deps = deps((self.id, 0), clock, &self.disk, &self.network, machines);
+        let deps = deps((self.id, 0), clock, self.seam(), &self.network, machines);
         GroupHandle::quarantined(&deps, &self.spec(), error)
     }
 
@@ -325,13 +280,13 @@ impl TestNode {
 
     /// As a crash of the process would: nothing is finished but the disk writes in flight.
     pub(super) async fn kill(&self) {
-        self.network.0.lock().handles.remove(&NodeId(self.id));
+        self.network.disconnect(self.id);
         self.handle.stop(crate::actor::StopMode::Now).await;
     }
 
     /// The machine loses power: what was not synced is gone.
     pub(super) async fn cut_power(&mut self) {
-        self.network.0.lock().handles.remove(&NodeId(self.id));
+        self.network.disconnect(self.id);
         self.disk = self.disk.crash(CrashMode::LoseUnsynced);
         self.handle.stop(crate::actor::StopMode::Now).await;
     }
@@ -357,6 +312,11 @@ impl TestNode {
     }
 }
 
+/// Shows what all clocks show in the beginning.
+fn start_clock() -> SimClock {
+    SimClock::new(WALL, BootId([1; 16]))
+}
+
 fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
     StartSpec {
         group: GROUP,
@@ -373,7 +333,7 @@ fn start_spec(config: &GroupConfig, stats: &Arc<GroupStats>) -> StartSpec {
 fn deps(
     (id, start): (u64, u64),
     (pools, clock): (Pools, &SimClock),
-    disk: &SimDisk,
+    disk: Arc<dyn Disk>,
     network: &Network,
     machines: Arc<dyn StateMachineFactory>,
 ) -> Arc<GroupDeps> {
@@ -394,7 +354,7 @@ fn deps(
         node: NodeId(id),
         clock: Arc::clone(&clock),
         rng: Arc::clone(&rng),
-        disk: Arc::new(disk.clone()),
+        disk,
         workers: GroupWorkers {
             log: workers(1),
             apply: workers(2),

@@ -32,7 +32,7 @@ async fn killed_cluster() -> Vec<TestNode> {
 }
 
 /// Damages the first copy of `text` in the node's log.
-fn rot(node: &TestNode, text: &str) {
+pub(super) fn rot(node: &TestNode, text: &str) {
     for (path, bytes) in node.disk.files() {
         if path.extension().is_none_or(|end| end != "wal") {
             continue;

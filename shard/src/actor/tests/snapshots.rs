@@ -6,9 +6,8 @@ use quorate_storage::disk::Disk;
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{ConfChange, ConfChangeOp, NodeId, ReplicaDescriptor, ReplicaId};
 
-use super::node::{
-    DEADLINE, Network, TestNode, cluster, config, incarnation, leader, put_anyhow, snapshot_path,
-};
+use super::network::Network;
+use super::node::{DEADLINE, TestNode, cluster, config, incarnation, leader, put_anyhow, snapshot_path};
 use crate::actor::{GroupConfig, Lifecycle, ReadLevel};
 use crate::error::Error;
 

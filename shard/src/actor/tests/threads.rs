@@ -15,9 +15,8 @@ use quorate_storage::{ConfState, NodeId, RangeEpoch, ReplicaId, Result};
 use quorate_telemetry::stats::ColdStartOutcome;
 use quorate_telemetry::{Rng, SystemClock, SystemRng, ThreadWorkers, Workers};
 
-use super::node::{
-    DEADLINE, GROUP, Network, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow,
-};
+use super::network::Network;
+use super::node::{DEADLINE, GROUP, Pools, cluster_on, config, descriptor, incarnation, leader, put_anyhow};
 use crate::actor::{
     Birth, CreateSpec, GroupDeps, GroupHandle, GroupWorkers, ReadLevel, ScrubBudget, SnapshotBudget,
     SnapshotBudgetConfig, StartSpec, StateContext, StateMachineFactory, StopMode, create_group, start_group,

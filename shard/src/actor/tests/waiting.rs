@@ -11,7 +11,8 @@ use quorate_storage::state::{AppliedRecord, Command, StateMachine, StateReader, 
 use quorate_storage::{Index, ReplicaId, Result};
 
 use super::machine::MapMachines;
-use super::node::{DEADLINE, Network, TestNode, cluster, config, leader, put_anyhow, snapshot_path};
+use super::network::Network;
+use super::node::{DEADLINE, TestNode, cluster, config, leader, put_anyhow, snapshot_path};
 use crate::actor::{GroupConfig, Lifecycle, ReadLevel, StateContext, StateMachineFactory};
 use crate::error::Error;
 

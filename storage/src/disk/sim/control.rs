@@ -111,9 +111,9 @@ impl SimDisk {
         self.host.state.lock().faults.aimed.add(part, fault, true);
     }
 
-    /// Whether every fault of [`SimDisk::fail_once`] has struck.
+    /// Whether every fault of [`SimDisk::fail`] and [`SimDisk::fail_once`] has struck a call since it was set.
     pub fn has_failed(&self) -> bool {
-        !self.host.state.lock().faults.aimed.has_single()
+        self.host.state.lock().faults.aimed.have_all_struck()
     }
 
     /// Ends what [`SimDisk::fail`] and [`SimDisk::fail_once`] began; calls that hang go on.

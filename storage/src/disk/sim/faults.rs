@@ -47,19 +47,21 @@ struct Shot {
     part: String,
     fault: DiskFault,
     is_single: bool,
+    has_struck: bool,
 }
 
 impl Aimed {
     pub(super) fn add(&mut self, part: &str, fault: DiskFault, is_single: bool) {
-        self.0.push(Shot { part: part.to_owned(), fault, is_single });
+        self.0.push(Shot { part: part.to_owned(), fault, is_single, has_struck: false });
     }
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
-    pub(super) fn has_single(&self) -> bool {
-        self.0.iter().any(|shot| shot.is_single)
+    /// A single shot that has struck is gone.
+    pub(super) fn have_all_struck(&self) -> bool {
+        self.0.iter().all(|shot| shot.has_struck)
     }
 
     /// Whether a call on `path` goes wrong by `fault`. A single shot is spent by it.
@@ -70,6 +72,7 @@ impl Aimed {
         let path = path.to_string_lossy();
         let hit = |shot: &Shot| shot.fault == fault && path.contains(&shot.part);
         let Some(at) = self.0.iter().position(hit) else { return false };
+        self.0[at].has_struck = true;
         if self.0[at].is_single {
             self.0.remove(at);
         }

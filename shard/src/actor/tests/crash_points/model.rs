@@ -1,19 +1,15 @@
 //! Entries of 64 operations, and what they come to, decided without the code under test.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use quorate_storage::kv::{KvCommand, Op};
-use quorate_storage::state::{RecordHasher, StateDigest};
+use quorate_storage::state::StateDigest;
 
-use super::super::node::UID;
+use super::super::store::{Records, digest_of};
 
 /// Operations of one entry.
 const OPS: usize = 64;
 /// Keys that they share.
 const KEYS: usize = 12;
-
-pub(super) type Records = BTreeMap<Bytes, Bytes>;
 
 /// The entries, and the state after any number of them.
 pub(super) struct Model {
@@ -85,7 +81,5 @@ fn run(op: &Op, records: &mut Records) {
 }
 
 fn with_digest(records: &Records) -> (Records, StateDigest) {
-    let hasher = RecordHasher::new(UID);
-    let sum = records.iter().fold(StateDigest::EMPTY, |sum, (key, value)| sum.with(hasher.hash(key, value)));
-    (records.clone(), sum)
+    (records.clone(), digest_of(records))
 }
