@@ -10,6 +10,7 @@ mod failures;
 mod groups;
 mod machine;
 mod membership;
+mod offline_repair;
 mod operations;
 mod reads;
 mod refusals;

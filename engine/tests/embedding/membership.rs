@@ -217,3 +217,37 @@ async fn a_quarantined_replica_is_repaired_and_its_files_are_kept() {
     writing.verify(cluster.node(3)).await;
     cluster.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_that_is_interrupted_again_and_again_is_finished_by_calling_it_again() {
+    let mut cluster = Cluster::open(3, patient).await;
+    let writing = Writing::through(cluster.node(1));
+    writing.go_on(20).await;
+    let old = replica_on(&cluster.node(1).group(GROUP), 3).unwrap();
+    cluster.take(3).shutdown().await.unwrap();
+    lose_log(&cluster, 3);
+    cluster.start(3).await;
+    until("a catalog", || cluster.node(3).catalog().version).await;
+    until("a quarantine", || cluster.node(3).group(GROUP).local_quarantine()).await;
+
+    // Each time a little longer: so it ends in every step.
+    let mut interruptions = 0;
+    for attempt in 1..=200 {
+        match cluster.node(3).repair(GROUP, Duration::from_millis(attempt)).await {
+            Ok(_) => break,
+            Err(Error::NotRepairable { reason: NotRepairable::InService, .. }) if interruptions > 0 => break,
+            Err(Error::Group(_) | Error::CatalogContended) => interruptions += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(interruptions > 0);
+    let new =
+        until("a new replica", || replica_on(&cluster.node(1).group(GROUP), 3).filter(|now| *now != old))
+            .await;
+    let leader = cluster.leader(GROUP).await;
+    until("its vote", || is_voter(cluster.node(leader), new).then_some(())).await;
+    caught_up(&cluster, 3).await;
+    writing.go_on(20).await;
+    writing.verify(cluster.node(3)).await;
+    cluster.shutdown().await;
+}

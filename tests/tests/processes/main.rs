@@ -5,4 +5,5 @@ mod cluster_client;
 mod hostile;
 mod kill_nine;
 mod nodes;
+mod repair;
 mod stopping;

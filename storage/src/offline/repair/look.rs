@@ -47,14 +47,27 @@ impl Found {
         if identity.tombstone {
             return Err(RepairRefusal::Removed(group));
         }
-        let (state, store) = open_store(dir, &paths, options)?;
+        let log = UnchangedLog::read(disk, &paths.wal(), &identity.owner());
+        let (state, store) = match open_store(dir, &paths, options) {
+            Err(refusal @ RepairRefusal::NoState { .. }) => {
+                // One that was repaired and not started since: a start restores its snapshot.
+                if let Ok(log) = &log {
+                    refused_for(dir, &paths, &identity, (log, Reading::Missing, StoreCondition::Trusted))?;
+                }
+                return Err(refusal);
+            }
+            opened => opened?,
+        };
         let marker = store.marker(&state).map_err(RepairRefusal::Unreadable)?;
         let (counts, record) = marker
             .filter(|(_, record)| record.incarnation == identity.incarnation)
             .ok_or_else(|| RepairRefusal::NoState { path: state.clone() })?;
-        let (log, why) = match UnchangedLog::read(disk, &paths.wal(), &identity.owner()) {
+        let (log, why) = match log {
             Ok(log) => {
-                let why = refused_for(dir, &paths, (&identity, &record), (&log, store.is_trusted))?;
+                let reading = Reading::Record(AppliedMark::from(&record));
+                let condition =
+                    if store.is_trusted { StoreCondition::Trusted } else { StoreCondition::UncleanBoot };
+                let why = refused_for(dir, &paths, &identity, (&log, reading, condition))?;
                 (Some(log), why)
             }
             Err(error) => (None, error.to_string()),
@@ -213,16 +226,16 @@ fn open_store(
 fn refused_for(
     dir: &StoppedDir,
     paths: &ReplicaPaths,
-    (identity, record): (&ReplicaIdentity, &AppliedRecord),
-    (log, is_trusted): (&UnchangedLog, bool),
+    identity: &ReplicaIdentity,
+    (log, reading, store): (&UnchangedLog, Reading, StoreCondition),
 ) -> Result<String, RepairRefusal> {
     let snapshots = SnapshotDir::new(dir.disk().clone(), paths.snapshots(), identity.owner());
     let decision = decide(&Inputs {
         snapshot: usable_snapshots(&log.state, &snapshots)?.last().copied(),
         commit: log.state.hard_state.commit,
         log: &log.state.skeleton,
-        reading: Reading::Record(AppliedMark::from(record)),
-        store: if is_trusted { StoreCondition::Trusted } else { StoreCondition::UncleanBoot },
+        reading,
+        store,
         incarnation: identity.incarnation,
         policy: Policy::default(),
     });
