@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(nodes: u16, sections: &str) -> ClusterSettings {
     let keys = "routing = \"proxy\"".to_owned();
-    ClusterSettings { nodes, keys, sections: sections.to_owned(), ..ClusterSettings::default() }
+    let (replication, sections) = (nodes.min(3), sections.to_owned());
+    ClusterSettings { nodes, replication, keys, sections, ..ClusterSettings::default() }
 }
 
 /// A cluster of another name than the one of a backup.
@@ -164,7 +165,7 @@ async fn a_backup_under_writes_becomes_a_cluster_of_three_and_one_of_one() {
 async fn a_backup_that_is_killed_leaves_nothing_that_verifies_and_is_begun_anew() {
     let directory = tempfile::tempdir().unwrap();
     let slow = "[snapshots]\nbytes_per_second = \"64KiB\"\n";
-    let specs = NodeSpec::cluster(directory.path(), &ClusterSettings { replication: 1, ..settings(1, slow) });
+    let specs = NodeSpec::cluster(directory.path(), &settings(1, slow));
     let node = Node::start(&specs[0]);
     let mut connection = connect(&specs[0]).await;
     for at in 0..40 {
