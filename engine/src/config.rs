@@ -10,6 +10,7 @@ pub use quorate_shard::hlc::{HlcConfig, Renew};
 use quorate_shard::hlc::{WINDOW_MAX, WINDOW_MIN};
 use quorate_storage::cold_start::{ColdStartObserver, Policy, VerifyMode};
 use quorate_storage::kv::StoreKind;
+use quorate_storage::log::LogConfig;
 use quorate_storage::{ClusterId, KeyRange, NodeId};
 
 use crate::error::Error;
@@ -248,6 +249,8 @@ pub struct Config {
     pub store: StoreKind,
     /// Timing.
     pub raft: RaftConfig,
+    /// Sizes of the logs' files. A change counts for files that are made from then on.
+    pub log: LogConfig,
     /// Snapshots.
     pub snapshots: SnapshotConfig,
     /// How groups start.
@@ -288,6 +291,7 @@ impl Config {
             bootstrap: Bootstrap { nodes: Vec::new(), ranges: vec![KeyRange::all()], replication: 3 },
             store: StoreKind::Lsm,
             raft: RaftConfig { tick: Duration::from_millis(50), heartbeat_ticks: 2, election_ticks: 10 },
+            log: LogConfig::default(),
             snapshots: SnapshotConfig::default(),
             cold_start: ColdStartConfig::default(),
             disk: DiskConfig { reserve_bytes: 64 << 20, low_bytes: 32 << 20 },
@@ -331,9 +335,24 @@ impl Config {
         self.snapshots.check()?;
         self.cold_start.check()?;
         self.disk.check()?;
+        self.check_log()?;
         self.scrub.check()?;
         check_interval("consistency.interval", self.consistency.interval)?;
         self.check_nodes()
+    }
+
+    fn check_log(&self) -> Result<(), Error> {
+        let LogConfig { segment_bytes, first_segment_bytes, zero_ahead_bytes } = self.log;
+        let is_size = |bytes| (8 << 10..=1 << 30).contains(&bytes);
+        let checks = [
+            ("log.segment_bytes", is_size(segment_bytes), "must be 8 KiB to 1 GiB"),
+            ("log.first_segment_bytes", is_size(first_segment_bytes), "must be 8 KiB to 1 GiB"),
+            ("log.zero_ahead_bytes", zero_ahead_bytes <= 256 << 10, "must be at most 256 KiB"),
+        ];
+        match checks.into_iter().find(|(_, is_within, _)| !is_within) {
+            Some((field, _, why)) => Err(Error::Config { field, why }),
+            None => Ok(()),
+        }
     }
 
     fn check_nodes(&self) -> Result<(), Error> {
@@ -411,6 +430,19 @@ mod tests {
         config.check().unwrap();
         config.raft.election_ticks = 2;
         assert!(config.check().unwrap_err().to_string().contains("raft.election_ticks"));
+    }
+
+    #[test]
+    fn log_files_are_bounded_and_name_their_field() {
+        let check = |log| Config { log, ..Config::new("x") }.check().map_err(|error| error.to_string());
+        let default = LogConfig::default();
+        check(LogConfig { segment_bytes: 8 << 10, zero_ahead_bytes: 0, ..default }).unwrap();
+        let small = LogConfig { segment_bytes: 4 << 10, ..default };
+        assert!(check(small).unwrap_err().contains("log.segment_bytes"));
+        let small = LogConfig { first_segment_bytes: 0, ..default };
+        assert!(check(small).unwrap_err().contains("log.first_segment_bytes"));
+        let far = LogConfig { zero_ahead_bytes: 1 << 20, ..default };
+        assert!(check(far).unwrap_err().contains("log.zero_ahead_bytes"));
     }
 
     #[test]

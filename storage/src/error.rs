@@ -43,10 +43,12 @@ pub enum Error {
     },
 
     /// Acknowledged log is gone; this replica must rejoin as a new one.
-    #[error("log lost in {file}: {reason}", file = file.display())]
+    #[error("log lost in {file}{place}: {reason}", file = file.display(), place = at_byte(*offset))]
     LogLost {
         /// The file or directory the loss was seen in.
         file: PathBuf,
+        /// Byte offset from which on it was seen; `None` where the directory is meant.
+        offset: Option<u64>,
         /// What is missing.
         reason: &'static str,
     },
@@ -192,9 +194,8 @@ impl Error {
     pub fn location(&self) -> Option<(&Path, Option<u64>)> {
         match self {
             Self::Corrupt { file, offset, .. } => Some((file, Some(*offset))),
-            Self::LogLost { file, .. } | Self::NewerFormat { file, .. } | Self::Foreign { file, .. } => {
-                Some((file, None))
-            }
+            Self::LogLost { file, offset, .. } => Some((file, *offset)),
+            Self::NewerFormat { file, .. } | Self::Foreign { file, .. } => Some((file, None)),
             Self::Io { path, .. }
             | Self::Locked { path }
             | Self::NoRoom { path, .. }
@@ -212,6 +213,11 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// " at byte N", if there is one.
+fn at_byte(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
 }
 
 fn has_no_room(error: &io::Error) -> bool {

@@ -281,6 +281,7 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
             kept: config.snapshots.kept,
             ..Default::default()
         },
+        log: config.log,
         cold_start: actor::ColdStartConfig {
             policy: config.cold_start.policy,
             verify: config.cold_start.verify,

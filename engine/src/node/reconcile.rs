@@ -294,11 +294,7 @@ async fn remove_if_unwanted(
     (group, running): (GroupId, ReplicaId),
     wanted: Option<ReplicaOrigin>,
 ) -> Result<()> {
-    let here = if running == NOT_OPENED {
-        core.data()?.replica(group)?.map(|found| found.replica)
-    } else {
-        Some(running)
-    };
+    let here = if running == NOT_OPENED { core.data()?.occupant(group)? } else { Some(running) };
     let is_wanted = here == wanted.map(|wanted| wanted.replica().replica);
     match here {
         Some(here) if !is_wanted && here < catalog.next_replica => replicas::destroy(core, group).await,

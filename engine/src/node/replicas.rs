@@ -86,6 +86,7 @@ pub(super) async fn create(core: &Core, descriptor: &GroupDescriptor, origin: &R
             ReplicaOrigin::Birth(_) => Birth::Founding(ConfState::of_voters(voters)),
             ReplicaOrigin::Joining(_) => Birth::Joining,
         },
+        log: core.config.log,
     };
     Ok(create_replica(Arc::clone(deps_of(core, descriptor.group)), spec).await?)
 }

@@ -25,6 +25,8 @@ pub struct CreateSpec {
     pub dir: PathBuf,
     /// What it is born with.
     pub birth: Birth,
+    /// Sizes of its log's files.
+    pub log: LogConfig,
 }
 
 /// What a replica is born with.
@@ -50,7 +52,7 @@ pub async fn create_group(deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), 
 }
 
 fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
-    let CreateSpec { descriptor, replica, incarnation, dir, birth } = spec;
+    let CreateSpec { descriptor, replica, incarnation, dir, birth, log } = spec;
     let disk = &deps.disk;
     let (group, uid) = (descriptor.group, descriptor.uid);
     let identity = ReplicaIdentity { group, uid, replica, incarnation, tombstone: false };
@@ -71,7 +73,7 @@ fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
         Birth::Joining => SnapshotToken::default(),
     };
     let place = LogPlace { disk: Arc::clone(disk), dir: paths.wal(), owner, rng: Arc::clone(&rng) };
-    drop(SegmentedLog::create(place, LogConfig::default(), base)?);
+    drop(SegmentedLog::create(place, log, base)?);
     // Last: with this file the replica exists.
     identity.create(disk.as_ref(), &paths.replica_file(), rng.as_ref())
 }

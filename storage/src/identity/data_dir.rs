@@ -9,10 +9,12 @@ use quorate_telemetry::Rng;
 use crate::disk::{Disk, DiskLock};
 use crate::error::{Error, Result};
 use crate::identity::header::foreign;
+use crate::identity::occupant::occupant;
 use crate::identity::{
-    NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file, small_file,
+    FileOwner, NodeIdentity, ReplicaIdentity, ReplicaPaths, complete_switches, evidence_path, peers_file,
+    small_file,
 };
-use crate::ids::{ClusterId, GroupId, Incarnation, NodeId};
+use crate::ids::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId};
 
 /// The data directory of a running node. Clones share the lock, which is released with the last one.
 #[derive(Clone, Debug)]
@@ -113,6 +115,16 @@ impl DataDir {
         }
     }
 
+    /// Whose the directory of `group` is, tombstones included: as [`DataDir::replica`], but a replica file that is
+    /// damaged is no end, for the log's files name their replica too. For removing it, not for running it.
+    ///
+    /// # Errors
+    /// As [`DataDir::replica`], if nothing says it.
+    pub fn occupant(&self, group: GroupId) -> Result<Option<ReplicaId>> {
+        let found = occupant(&*self.inner.disk, &self.group(group))?;
+        Ok(found.map(|owner| owner.replica))
+    }
+
     /// Creates the directory that a replica of `group` is to be made in; durable on return. A leftover that
     /// nobody completed is emptied first, and so is one that a tombstone stands in (the tombstone stays).
     ///
@@ -158,12 +170,14 @@ impl DataDir {
     /// must have been stopped, and its group must have let it go.
     ///
     /// # Errors
-    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; whatever reading the replica file says.
+    /// [`Error::Missing`] if no replica is there; [`Error::Io`]; those of [`DataDir::occupant`].
     pub fn set_aside(&self, group: GroupId) -> Result<PathBuf> {
         let (paths, disk) = (self.group(group), &*self.inner.disk);
-        let Some(found) = self.replica(group)? else {
+        let Some(found) = occupant(disk, &paths)? else {
             return Err(Error::Missing { path: paths.replica_file() });
         };
+        let FileOwner { group: uid, replica, incarnation } = found;
+        let found = ReplicaIdentity { group, uid, replica, incarnation, tombstone: false };
         let aside = evidence_path(&self.inner.root, &found);
         disk.rename(paths.root(), &aside).map_err(|cause| Error::io("rename", paths.root(), cause))?;
         small_file::sync_dir(disk, &self.groups_dir())?;

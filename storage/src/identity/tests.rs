@@ -252,3 +252,31 @@ fn a_replica_that_was_set_aside_is_kept_and_makes_room() {
     assert!(disk.size(&aside.join("wal").join("1.wal")).unwrap().is_some());
     assert!(matches!(data.set_aside(GroupId(9)), Err(Error::Missing { .. })));
 }
+
+#[test]
+fn a_replica_whose_file_is_damaged_is_known_by_its_log_and_set_aside() {
+    let disk = SimDisk::new();
+    let data = open(&disk).unwrap();
+    create(&disk, &data, replica(5)).unwrap();
+    let paths = data.group(GROUP);
+    let header = FileHeader::new(FileKind::Log, replica(5).owner(), &SeededRng::new(3));
+    let log = disk.open(&paths.wal().join("1.wal"), OpenMode::Write).unwrap();
+    log.write_all_at(&header.encode(), 0).unwrap();
+    disk.flip(&paths.replica_file(), 130, 1).unwrap();
+    assert!(matches!(data.replica(GROUP), Err(Error::Corrupt { .. })));
+    assert_eq!(data.occupant(GROUP).unwrap(), Some(ReplicaId(5)));
+    let aside = data.set_aside(GROUP).unwrap();
+    let name = format!("{GROUP}.quarantined-{}", replica(5).incarnation);
+    assert_eq!(aside.file_name().unwrap().to_str(), Some(name.as_str()));
+    assert_eq!(data.occupant(GROUP).unwrap(), None);
+}
+
+#[test]
+fn a_damaged_directory_that_nothing_names_the_owner_of_is_not_moved() {
+    let disk = SimDisk::new();
+    let data = open(&disk).unwrap();
+    create(&disk, &data, replica(5)).unwrap();
+    disk.flip(&data.group(GROUP).replica_file(), 130, 1).unwrap();
+    assert!(matches!(data.occupant(GROUP), Err(Error::Corrupt { .. })));
+    assert!(matches!(data.set_aside(GROUP), Err(Error::Corrupt { .. })));
+}

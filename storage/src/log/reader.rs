@@ -161,9 +161,11 @@ impl Shared {
             let place = self.locate(at)?;
             let end = place.end.min(high);
             let table = place.read_table().map_err(|error| match error {
-                Error::Corrupt { file, .. } => {
-                    Error::LogLost { file, reason: "both tables of a proven batch are damaged" }
-                }
+                Error::Corrupt { file, offset, .. } => Error::LogLost {
+                    file,
+                    offset: Some(offset),
+                    reason: "both tables of a proven batch are damaged",
+                },
                 error => error,
             })?;
             for index in at.get()..end.get() {

@@ -48,8 +48,7 @@ pub(super) struct Recovery {
     pub(super) state: LogState,
     /// The body of a proven batch is damaged. (Sealed segments are not looked into.)
     pub(super) is_damaged: bool,
-    /// Files without a use: segments below a gap that compaction left, and a newest one that was never
-    /// finished.
+    /// Files without a use: segments below a gap that compaction left, and files that were never finished.
     pub(super) leftovers: Vec<PathBuf>,
 }
 
@@ -63,10 +62,10 @@ pub(crate) fn read_state(disk: &dyn Disk, dir: &Path, owner: &FileOwner) -> Resu
 
 /// Reads the log in `dir`. `mode` is how the newest segment is opened: to go on with it, for writing.
 pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: OpenMode) -> Result<Recovery> {
-    let (mut found, mut leftovers) = list(disk, dir)?;
-    let mut heads = read_heads(disk, dir, owner, &mut found, &mut leftovers)?;
+    let (mut found, leftovers) = list(disk, dir)?;
+    let mut heads = read_heads(disk, dir, owner, &found)?;
     let Some(newest) = found.pop().zip(heads.pop()) else {
-        return Err(Error::LogLost { file: dir.to_path_buf(), reason: "there is no segment" });
+        return Err(Error::LogLost { file: dir.to_path_buf(), offset: None, reason: "there is no segment" });
     };
     let mut segments = Vec::with_capacity(found.len() + 1);
     let mut next: Vec<u64> = heads.iter().skip(1).map(|head| head.sequence).collect();
@@ -85,7 +84,8 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: Open
     Ok(Recovery { segments, tail, state, is_damaged, leftovers })
 }
 
-/// The newest segments with consecutive numbers, oldest first, and the files before them.
+/// The newest segments with consecutive numbers, oldest first, and the files without a use: those before them, and
+/// those that were never finished.
 pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec<PathBuf>)> {
     let entries = disk.list(dir).map_err(|source| Error::io("list", dir, source))?;
     let mut names: Vec<SegmentName> =
@@ -93,36 +93,26 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentName>, Vec
     names.sort_unstable();
     let gap = names.windows(2).rposition(|pair| pair[0].number + 1 != pair[1].number);
     let kept = names.split_off(gap.map_or(0, |at| at + 1));
-    Ok((kept, names.into_iter().map(|name| name.path(dir)).collect()))
+    let parts = entries.iter().filter(|entry| SegmentName::is_part(&entry.name));
+    let parts = parts.map(|entry| dir.join(&entry.name));
+    Ok((kept, names.into_iter().map(|name| name.path(dir)).chain(parts).collect()))
 }
 
-/// The heads of `found`. A newest segment that was never finished is moved to `leftovers`.
+/// The heads of `found`. Each was durable before its file had its name.
 fn read_heads(
     disk: &dyn Disk,
     dir: &Path,
     owner: &FileOwner,
-    found: &mut Vec<SegmentName>,
-    leftovers: &mut Vec<PathBuf>,
+    found: &[SegmentName],
 ) -> Result<Vec<SegmentHead>> {
-    let mut heads = Vec::with_capacity(found.len());
-    for (at, name) in found.iter().enumerate() {
+    let head = |name: &SegmentName| {
         let path = name.path(dir);
         let file = open(disk, &path)?;
         let bytes = len(file.as_ref(), &path)?;
         let page = read(file.as_ref(), &path, 0, bytes.min(HEAD_PAGE_BYTES))?;
-        match SegmentHead::decode(&page, owner, &path) {
-            Ok(head) => heads.push(head),
-            // The head is durable before the first batch is written: without a batch, nothing was lost.
-            Err(Error::Corrupt { .. })
-                if at > 0 && at + 1 == found.len() && is_zero_behind_head(file.as_ref(), &path, bytes)? =>
-            {
-                leftovers.push(path);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    found.truncate(heads.len());
-    Ok(heads)
+        SegmentHead::decode(&page, owner, &path)
+    };
+    found.iter().map(head).collect()
 }
 
 fn read_closed(
@@ -159,11 +149,10 @@ fn read_newest(
         return Ok((segment, Tail::Ended, Flaws::default()));
     }
     let scan = scan(file.as_ref(), &path, &head, None)?;
-    let has_batches = scan.is_torn || scan.summary.sequence != head.sequence;
-    if bytes < head.planned_bytes && has_batches {
-        // Its size was synced before its first batch was written.
+    if bytes < head.planned_bytes {
+        // Its size was synced before it had its name.
         let reason = "the newest segment is shorter than it was made";
-        return Err(Error::LogLost { file: path, reason });
+        return Err(Error::LogLost { file: path, offset: Some(bytes), reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
     let flaws = Flaws { is_torn: scan.is_torn, is_damaged: scan.is_damaged };
@@ -176,14 +165,18 @@ fn check_chain(segments: &[Segment]) -> Result<()> {
         let (before, after) = (&pair[0].summary, &pair[1].head);
         if (before.sequence, before.crc) != (after.sequence, after.previous_crc) {
             let reason = "it does not follow the segment before it";
-            return Err(Error::LogLost { file: pair[1].path.clone(), reason });
+            return Err(Error::LogLost { file: pair[1].path.clone(), offset: Some(0), reason });
         }
     }
     Ok(())
 }
 
 fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
-    let lost = |file: &Path, reason| Error::LogLost { file: file.to_path_buf(), reason };
+    let lost = |file: &Path, reason| Error::LogLost {
+        file: file.to_path_buf(),
+        offset: (file != dir).then_some(0),
+        reason,
+    };
     let mut skeleton = LogSkeleton::default();
     skeleton.reset(segments[0].head.last);
     for (at, segment) in segments.iter().enumerate() {
@@ -208,18 +201,6 @@ fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
         torn_batches: u64::from(is_torn),
         clean: newest.last == LastBatch::Close && !is_torn,
     })
-}
-
-fn is_zero_behind_head(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<bool> {
-    let mut at = HEAD_PAGE_BYTES;
-    while at < bytes {
-        let piece = read(file, path, at, (bytes - at).min(1 << 18))?;
-        if piece.iter().any(|&byte| byte != 0) {
-            return Ok(false);
-        }
-        at += piece.len() as u64;
-    }
-    Ok(true)
 }
 
 fn open(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile>> {

@@ -129,7 +129,11 @@ impl Scanner<'_> {
         let found = BatchTable::at_front(rest).filter(|table| self.is_next(table)).or_else(at_end);
         let Some(table) = found else {
             let reason = "both tables of a proven batch are damaged, or it is not there";
-            return Err(Error::LogLost { file: self.path.to_path_buf(), reason });
+            return Err(Error::LogLost {
+                file: self.path.to_path_buf(),
+                offset: Some(self.scan.end),
+                reason,
+            });
         };
         let bytes = rest.get(..table.head.batch_bytes as usize).unwrap_or(rest);
         let is_damaged = body_crc(&table, bytes).is_err();
@@ -145,7 +149,7 @@ impl Scanner<'_> {
             Refusal::UnknownRecord(kind) => self.corrupt("record kind", RECORD_KIND_MAX.into(), kind.into()),
             Refusal::Contradiction => {
                 let reason = "a batch contradicts the ones before it";
-                Error::LogLost { file: self.path.to_path_buf(), reason }
+                Error::LogLost { file: self.path.to_path_buf(), offset: Some(offset), reason }
             }
         })?;
         self.scan.end += u64::from(table.head.batch_bytes);

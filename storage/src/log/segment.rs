@@ -16,6 +16,8 @@ use crate::ids::Index;
 pub(super) const HEAD_PAGE_BYTES: u64 = ALIGN_BYTES as u64;
 
 const SEAL_MAGIC: [u8; 8] = *b"QSEAL\0\0\x01";
+/// Ends the name of a segment that is being made.
+const PART_SUFFIX: &str = ".tmp";
 /// Magic, offset, length, checksum of the seal, checksum of these.
 const SEAL_END_BYTES: usize = 28;
 /// A seal holds 16 bytes per batch and run, and 8 per conf change.
@@ -57,6 +59,18 @@ impl SegmentName {
 
     pub(super) fn path(self, dir: &Path) -> PathBuf {
         dir.join(format!("{:020}-{:010}.wal", self.first.get(), self.number))
+    }
+
+    /// Where it stands while it is made.
+    fn part_path(self, dir: &Path) -> PathBuf {
+        let mut path = self.path(dir).into_os_string();
+        path.push(PART_SUFFIX);
+        PathBuf::from(path)
+    }
+
+    /// Whether `name` is of a file that was never finished.
+    pub(super) fn is_part(name: &str) -> bool {
+        name.strip_suffix(PART_SUFFIX).is_some_and(|name| Self::parse(name).is_some())
     }
 }
 
@@ -111,21 +125,25 @@ impl SegmentHead {
         })
     }
 
-    /// Creates the file, durable by name and content on return. Two syncs.
+    /// Creates the file, durable by name and content on return. It gets its name when its content is durable: a file
+    /// of that name is whole. Two syncs.
     pub(super) fn create(&self, disk: &dyn Disk, dir: &Path, name: SegmentName) -> Result<Arc<dyn DiskFile>> {
-        let path = name.path(dir);
+        let (path, part) = (name.path(dir), name.part_path(dir));
         let failed = |action| {
-            let path = path.clone();
-            move |source| Error::io(action, &path, source)
+            let part = part.clone();
+            move |source| Error::io(action, &part, source)
         };
-        let file = disk.open(&path, OpenMode::Create).map_err(failed("create"))?;
+        let file = disk.open(&part, OpenMode::Create).map_err(failed("create"))?;
         file.preallocate(self.planned_bytes).map_err(failed("preallocate"))?;
-        self.persist(disk, file.as_ref(), dir, &path)?;
+        file.write_all_at(&self.encode(), 0).map_err(failed("write"))?;
+        file.sync_data().map_err(failed("sync"))?;
+        disk.rename(&part, &path).map_err(failed("rename"))?;
+        disk.sync_dir(dir).map_err(|source| Error::io("sync", dir, source))?;
         Ok(Arc::from(file))
     }
 
-    /// Writes the page and makes it and the file's name durable. Also what a start does with a segment that has
-    /// no batch yet: the first attempt may have failed after the cache had it.
+    /// Makes the page and the file's name durable once more: what a start does with a segment that has no batch yet.
+    /// The first attempt may have failed after the cache had it.
     pub(super) fn persist(
         &self,
         disk: &dyn Disk,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::Serialize;
 
 /// What the cold-start gate came to. A closed set: it is a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(usize)]
 pub enum ColdStartOutcome {
     /// The state on disk was fresh enough: nothing was restored.
@@ -35,6 +37,17 @@ impl ColdStartOutcome {
             Self::Failed => "failed",
         }
     }
+}
+
+/// How many starts ended in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ColdStartCount {
+    /// How they ended.
+    pub outcome: ColdStartOutcome,
+    /// Why; `"none"` where there is no reason.
+    pub reason: &'static str,
+    /// Starts.
+    pub count: u64,
 }
 
 /// Starts of one group whose times are kept until the collector takes them. It does so each second: more never gather
@@ -96,6 +109,12 @@ impl ColdStarts {
     pub fn counts(&self) -> Vec<(ColdStartOutcome, &'static str, u64)> {
         let starts = self.0.lock();
         starts.counts.iter().map(|(&(outcome, reason), &count)| (outcome, reason, count)).collect()
+    }
+
+    /// [`ColdStarts::counts`], for reports.
+    pub(super) fn report(&self) -> Vec<ColdStartCount> {
+        let counts = self.counts().into_iter();
+        counts.map(|(outcome, reason, count)| ColdStartCount { outcome, reason, count }).collect()
     }
 
     /// The gap of the latest start, if it had one.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{GroupState, GroupStats, Outcome, QuarantineReason};
+use super::{ColdStartCount, GroupState, GroupStats, Outcome, QuarantineReason};
 
 /// Everything [`GroupStats`] holds, read once, for the admin pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +49,7 @@ pub struct GroupReport {
     pub snapshot_waits: u64,
     pub snapshot_sent_bytes: u64,
     pub snapshot_received_bytes: u64,
+    pub cold_starts: Vec<ColdStartCount>,
     pub scrubs_completed: u64,
     pub scrubs_interrupted: u64,
     pub scrubs_rotten: u64,
@@ -107,6 +108,7 @@ impl GroupStats {
             snapshot_waits: self.snapshots.waits.get(),
             snapshot_sent_bytes: self.snapshots.sent_bytes.get(),
             snapshot_received_bytes: self.snapshots.received_bytes.get(),
+            cold_starts: self.cold_starts.report(),
             scrubs_completed: self.scrub.completed.get(),
             scrubs_interrupted: self.scrub.interrupted.get(),
             scrubs_rotten: self.scrub.rotten.get(),

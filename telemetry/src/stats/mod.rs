@@ -15,7 +15,7 @@ mod outcome;
 mod quarantine;
 
 pub use self::cell::{Count, Level};
-pub use self::cold_start::{ColdStart, ColdStartOutcome, ColdStarts};
+pub use self::cold_start::{ColdStart, ColdStartCount, ColdStartOutcome, ColdStarts};
 pub use self::group::{ApplyStats, GroupStats, LogStats, RaftStats, RequestStats, SnapshotStats};
 pub use self::group_report::GroupReport;
 pub use self::group_state::GroupState;

@@ -190,6 +190,7 @@ impl TestNode {
             incarnation: incarnation(self.id),
             dir: PathBuf::from(DIR),
             birth,
+            log: self.config.log,
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_storage::disk::{Disk, RealDisk};
 use quorate_storage::kv::{KvCommand, KvStateMachine, Op, ScanRange, StoreConfig, StoreKind, StoreShared};
+use quorate_storage::log::LogConfig;
 use quorate_storage::state::StateMachine;
 use quorate_storage::{ConfState, NodeId, RangeEpoch, ReplicaId, Result};
 use quorate_telemetry::stats::ColdStartOutcome;
@@ -126,6 +127,7 @@ async fn open(dir: &Path) -> GroupHandle {
         incarnation: incarnation(1),
         dir: dir.join("groups/7"),
         birth: Birth::Founding(ConfState::of_voters(vec![ReplicaId(1)])),
+        log: LogConfig::default(),
     };
     let start = StartSpec {
         group: GROUP,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use quorate_telemetry::{Rng, SeededRng};
@@ -133,6 +134,21 @@ impl Content {
                 None => self.pages.remove(&page),
             };
         }
+    }
+
+    /// What was ever written, ascending, neighbours joined.
+    pub(super) fn written(&self) -> Vec<Range<u64>> {
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        for &page in self.pages.keys() {
+            let start = page * PAGE_BYTES as u64;
+            let end = (start + PAGE_BYTES as u64).min(self.len);
+            match parts.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ if start < end => parts.push(start..end),
+                _ => {}
+            }
+        }
+        parts
     }
 
     /// Changes bytes as rot does: on the device and in every cache.

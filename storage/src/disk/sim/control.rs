@@ -2,6 +2,7 @@
 //! as a call.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -170,6 +171,17 @@ impl SimDisk {
         let inode = state.tree.find(path)?;
         state.tree.file(inode)?.content.cut(len);
         Ok(())
+    }
+
+    /// The parts of a file that were ever written, ascending: whole pages, cut at the file's end. The rest is room
+    /// that was only reserved.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn written(&self, path: &Path) -> io::Result<Vec<Range<u64>>> {
+        let mut state = self.host.state.lock();
+        let inode = state.tree.find(path)?;
+        Ok(state.tree.file(inode)?.content.written())
     }
 
     /// Every file with its size, sorted by path.

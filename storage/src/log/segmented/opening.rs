@@ -83,8 +83,6 @@ fn persist_tail(
 ) -> Result<()> {
     let path = &segment.path;
     let Some((offset, bytes)) = last else {
-        file.preallocate(segment.head.planned_bytes)
-            .map_err(|source| Error::io("preallocate", path, source))?;
         return segment.head.persist(place.disk.as_ref(), file, &place.dir, path);
     };
     file.write_all_at(bytes, *offset).map_err(|source| Error::io("write", path, source))?;

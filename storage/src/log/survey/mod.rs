@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use self::damaged::DamagedEntries;
 use self::walk::Walk;
 use super::recovery::list;
-use super::scan::SCAN_BYTES_MAX;
 use super::segment::{HEAD_PAGE_BYTES, SegmentHead, SegmentName, find_seal};
 use super::summary::Summary;
 use crate::disk::{Disk, DiskFile, OpenMode};
@@ -115,19 +114,12 @@ pub(crate) fn survey(
     depth: Depth,
     sink: &mut Sink<'_>,
 ) -> Result<Vec<SegmentSurvey>> {
-    let (mut names, leftovers) = list(place.disk, place.dir)?;
+    let (names, leftovers) = list(place.disk, place.dir)?;
     let mut surveys: Vec<_> = leftovers.into_iter().map(|path| leftover(place.disk, path)).collect();
-    let mut heads: Vec<_> = names.iter().map(|name| read_head(place, *name)).collect();
-    if let [.., newest] = heads.as_slice()
-        && heads.len() > 1
-        && is_unfinished(newest)
-    {
-        heads.pop();
-        surveys.extend(names.pop().map(|name| leftover(place.disk, name.path(place.dir))));
-    }
+    let heads: Vec<_> = names.iter().map(|name| read_head(place, *name)).collect();
     if names.is_empty() {
         let reason = "there is no segment";
-        sink(found(Error::LogLost { file: place.dir.to_path_buf(), reason }));
+        sink(found(Error::LogLost { file: place.dir.to_path_buf(), offset: None, reason }));
     }
     let mut end: Option<End> = None;
     let mut damaged = DamagedEntries::default();
@@ -181,16 +173,6 @@ impl Opened {
         self.head = SegmentHead::decode(&self.page, &place.owner, &self.path);
         Ok(())
     }
-}
-
-/// A newest segment whose head is damaged and that holds nothing was never used.
-fn is_unfinished(opened: &Opened) -> bool {
-    let Some(file) = &opened.file else { return false };
-    let rest = opened.bytes.saturating_sub(HEAD_PAGE_BYTES);
-    matches!(opened.head, Err(Error::Corrupt { .. }))
-        && rest <= SCAN_BYTES_MAX
-        && walk::read(file.as_ref(), &opened.path, HEAD_PAGE_BYTES.min(opened.bytes), rest)
-            .is_ok_and(|bytes| bytes.iter().all(|&byte| byte == 0))
 }
 
 fn leftover(disk: &dyn Disk, path: PathBuf) -> SegmentSurvey {

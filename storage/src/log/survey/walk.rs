@@ -252,7 +252,11 @@ impl<'a, 's> Walk<'a, 's> {
             // The record's kind was told with the batch.
             if refusal == Refusal::Contradiction {
                 let reason = "a batch contradicts the ones before it";
-                (self.sink)(found(Error::LogLost { file: self.survey.path.clone(), reason }));
+                (self.sink)(found(Error::LogLost {
+                    file: self.survey.path.clone(),
+                    offset: Some(self.at),
+                    reason,
+                }));
             }
         }
         self.survey.batches += 1;
@@ -286,14 +290,19 @@ impl<'a, 's> Walk<'a, 's> {
             return;
         }
         let has_batches = self.survey.batches > 0 || self.survey.torn_at.is_some();
-        if is_newest && bytes < planned && has_batches {
-            // Its size was synced before its first batch was written.
+        if is_newest && bytes < planned {
+            // Its size was synced before it had its name.
             (self.sink)(found(corrupt("segment size", &self.survey.path, bytes, [planned, bytes])));
         } else if bytes < planned && has_batches {
             // A segment is cut only once its seal is durable. (A longer one may have a seal that a crash tore.)
             (self.sink)(redundant(corrupt("segment seal", &self.survey.path, self.at, [planned, bytes])));
         } else if !is_newest {
             self.survey.torn_at = self.find_cut();
+            if bytes > planned && self.survey.torn_at.is_none() {
+                // Only a seal makes a segment longer than it was planned, and here it should stand.
+                let seal = corrupt("segment seal", &self.survey.path, self.at, [bytes, self.at]);
+                (self.sink)(redundant(seal));
+            }
         }
     }
 

@@ -21,7 +21,7 @@ fn look(disk: &SimDisk, depth: Depth) -> (Vec<SegmentSurvey>, Vec<Found>, u64) {
 fn location(found: &Found) -> (&Path, u64) {
     match &found.error {
         Error::Corrupt { file, offset, .. } => (file, *offset),
-        Error::LogLost { file, .. } => (file, 0),
+        Error::LogLost { file, offset, .. } => (file, offset.unwrap_or(0)),
         other => panic!("{other}"),
     }
 }
@@ -187,4 +187,21 @@ fn a_missing_segment_is_told() {
     // The start says what that means; the survey reads what is there.
     assert!(found.is_empty(), "{found:?}");
     assert!(read_state(&disk, &place(&disk).dir, &place(&disk).owner).is_err());
+}
+
+#[test]
+fn a_closed_segment_whose_seal_reads_as_zeros_is_told() {
+    let disk = closed_log();
+    let (path, bytes) = disk.files()[1].clone();
+    let before = crate::log::segment::find_seal(
+        &*disk.open(&path, crate::disk::OpenMode::Read).unwrap(),
+        &path,
+        bytes,
+    );
+    let (at, _) = before.unwrap().expect("a closed segment is sealed");
+    let file = disk.open(&path, crate::disk::OpenMode::Write).unwrap();
+    file.write_all_at(&vec![0; usize::try_from(bytes - at).unwrap()], at).unwrap();
+    let (_, found, _) = look(&disk, Depth::Everything);
+    assert!(found.iter().any(|found| found.is_redundant && location(found).0 == path), "{found:?}");
+    open(&disk).expect("a seal is a shortcut");
 }

@@ -341,3 +341,56 @@ fn a_node_that_was_killed_leaves_nothing_that_counts_as_corruption() {
         assert!(report.findings.is_empty(), "{kind}: {report:?}");
     }
 }
+
+#[test]
+fn a_missing_replica_file_of_a_replica_that_ran_is_found_and_hides_nothing() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let replica_file = site.paths().replica_file();
+    disk.remove_file(&replica_file).unwrap();
+    let segment = disk
+        .files()
+        .iter()
+        .map(|(path, _)| path.clone())
+        .find(|path| path.extension().is_some_and(|end| end == "wal"))
+        .unwrap();
+    disk.flip(&segment, 4_100, 1).unwrap();
+    let report = site.verify();
+    assert_eq!(places(&report)[0], (FindingClass::Damage, replica_file.as_path(), None));
+    assert!(is_told(&report.findings, &segment, 4_100), "{:?}", report.findings);
+}
+
+#[test]
+fn a_state_that_holds_less_than_its_snapshot_is_found() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let state = site.paths().state();
+    for lost in [state.clone(), state.join("1").join("batches")] {
+        let fork = disk.fork();
+        let site = Site::on_sim(&fork);
+        if lost == state {
+            fork.remove_dir_all(&lost).unwrap();
+        } else {
+            fork.truncate(&lost, 0).unwrap();
+        }
+        let report = site.verify();
+        let found = report.first_corruption().unwrap();
+        assert!(found.problem.contains("state that a snapshot was published of"), "{found:?}");
+        assert!(found.file.starts_with(&state), "{found:?}");
+    }
+}
+
+#[test]
+fn a_damaged_memory_of_the_peers_is_redundant() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let peers = BTreeMap::from([(NodeId(2), Incarnation([2; 16]))]);
+    site.open_dir().remember_peers(&peers).unwrap();
+    let path = site.root.join("peers");
+    assert!(site.verify().findings.is_empty());
+    disk.flip(&path, 150, 1).unwrap();
+    assert_eq!(places(&site.verify()), [(FindingClass::Redundant, path.as_path(), Some(128))]);
+}

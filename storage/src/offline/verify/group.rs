@@ -1,18 +1,18 @@
 //! One group's directory: replica file and log here, snapshots and state beside.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::progress::Tally;
 use super::{size, snapshots, state};
-use crate::disk::{Disk, OpenMode};
-use crate::identity::{FileHeader, FileKind, FileOwner, HEADER_BYTES, ReplicaIdentity, ReplicaPaths};
-use crate::ids::GroupId;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::identity::{FileOwner, ReplicaIdentity, ReplicaPaths, owner_of_log};
+use crate::ids::{GroupId, Index};
 use crate::log::survey::{Depth, Event, Role, SurveyPlace, survey};
 use crate::log::{LogState, read_state};
 use crate::offline::{Finding, LookOptions, StoppedDir};
-
-/// Files of a log that are opened to learn whose it is.
-const OWNER_FILES_MAX: usize = 8;
+use crate::snapshot::SnapshotDir;
 
 /// Checks everything of `group`.
 pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tally: &mut Tally<'_>) {
@@ -20,7 +20,12 @@ pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tal
     let replica_file = paths.replica_file();
     let owner = match ReplicaIdentity::read(disk, &replica_file) {
         // A creation that a crash interrupted is begun anew; what a removed replica left goes.
-        Ok(None) => return,
+        Ok(None) if !has_run(disk, &paths) => return,
+        Ok(None) => {
+            tally.found(&Error::Missing { path: replica_file.clone() }, &replica_file);
+            let Some(owner) = owner_of_log(disk, &paths) else { return };
+            owner
+        }
         Ok(Some(identity)) => {
             tally.file(size(dir, &replica_file));
             if identity.tombstone {
@@ -31,7 +36,7 @@ pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tal
         Err(error) => {
             tally.file(size(dir, &replica_file));
             tally.found(&error, &replica_file);
-            let Some(owner) = find_owner(disk, &paths.wal()) else { return };
+            let Some(owner) = owner_of_log(disk, &paths) else { return };
             owner
         }
     };
@@ -39,20 +44,39 @@ pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tal
     let kind = state::current(disk, &paths.state(), tally);
     let snapshots = snapshots::Place { disk, dir: &paths.snapshots(), owner };
     snapshots.check(log.as_ref(), kind.is_some(), tally);
-    if let Some((generation, kind)) = kind {
-        state::check(dir, options, (&generation, kind), (owner.group, tally));
+    let (state, held) = match kind {
+        Some((generation, kind)) => {
+            let held = state::check(dir, options, (&generation, kind), (owner.group, tally));
+            (generation, held)
+        }
+        None => (paths.state(), Some(Index(0))),
+    };
+    if let Some((log, held)) = log.zip(held) {
+        let snapshots = SnapshotDir::new(Arc::clone(dir.disk()), paths.snapshots(), owner);
+        check_reach((&log, &snapshots), (&state, held), tally);
     }
 }
 
-/// Whose the log is, as its own files say: the replica file does not.
-fn find_owner(disk: &dyn Disk, wal: &Path) -> Option<FileOwner> {
-    let entries = disk.list(wal).ok()?;
-    entries.iter().take(OWNER_FILES_MAX).find_map(|entry| {
-        let path = wal.join(&entry.name);
-        let mut bytes = [0; HEADER_BYTES];
-        disk.open(&path, OpenMode::Read).ok()?.read_exact_at(&mut bytes, 0).ok()?;
-        Some(FileHeader::decode(&bytes, FileKind::Log, &path).ok()?.owner)
-    })
+/// Whether the replica was ever started: its state's directory is made then.
+fn has_run(disk: &dyn Disk, paths: &ReplicaPaths) -> bool {
+    disk.size(&paths.state()).is_ok_and(|size| size.is_some())
+}
+
+/// A snapshot is published of what the state holds durably, so a state that holds less has lost something. Nothing is
+/// lost with it: a start restores it.
+fn check_reach(
+    (log, snapshots): (&LogState, &SnapshotDir),
+    (state, held): (&Path, Index),
+    tally: &mut Tally<'_>,
+) {
+    let newest = snapshots.usable(&log.snapshots).ok().and_then(|usable| usable.last().copied());
+    // A log that begins behind the newest snapshot got it from elsewhere, and its state may still have to follow.
+    let Some(newest) = newest.filter(|newest| newest.id.index > log.skeleton.base.index.max(held)) else {
+        return;
+    };
+    let (expected, found) = (newest.id.index.get(), held.get());
+    let what = "state that a snapshot was published of";
+    tally.found(&Error::Corrupt { what, file: state.to_path_buf(), offset: 0, expected, found }, state);
 }
 
 /// Checks the log; what a start would find, if it would take it.

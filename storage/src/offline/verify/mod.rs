@@ -15,7 +15,7 @@ use self::progress::Tally;
 use super::inspect::state::{DEPTH_MAX, bytes_below};
 use super::{Finding, LookOptions, StoppedDir};
 use crate::error::Error;
-use crate::identity::NodeIdentity;
+use crate::identity::{NodeIdentity, read_peers};
 use crate::ids::GroupId;
 
 /// Most groups that are checked at a time. A disk is busy with a few readers, and each may hold a large batch.
@@ -23,7 +23,7 @@ pub const READERS_MAX: usize = 4;
 
 /// Checks everything in `dir`, goes on after damage, and changes nothing:
 ///
-/// - the node file and the replica files;
+/// - the node file, the memory of the peers, and the replica files;
 /// - of each log every batch: both tables, every entry's checksum, the chain from batch to batch and from segment to
 ///   segment, the seals; and whether a start would take it;
 /// - every snapshot: its footer against the log's record, every block, its index; of a key-value group also that
@@ -75,13 +75,21 @@ fn check_node(dir: &StoppedDir, tally: &mut Tally<'_>) {
         Err(error) => tally.found(&error, &path),
     }
     tally.file(size(dir, &path));
+    // One that is corrupt counts as empty, and is written anew.
+    let peers = dir.path().join("peers");
+    if let Err(error) = read_peers(&**dir.disk(), &peers) {
+        tally.keep(Finding::of(&error, &peers).redundant());
+    }
+    if dir.disk().size(&peers).is_ok_and(|size| size.is_some()) {
+        tally.file(size(dir, &peers));
+    }
 }
 
 /// Bytes of everything; what cannot be measured is found later.
 fn total_bytes(dir: &StoppedDir, groups: &[GroupId]) -> u64 {
     let disk = &**dir.disk();
     let group = |group: &GroupId| bytes_below(disk, dir.group(*group).root(), DEPTH_MAX).unwrap_or(0);
-    size(dir, &dir.node_file()) + groups.iter().map(group).sum::<u64>()
+    size(dir, &dir.node_file()) + size(dir, &dir.path().join("peers")) + groups.iter().map(group).sum::<u64>()
 }
 
 /// Size of a file; 0 if there is none.

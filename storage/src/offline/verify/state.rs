@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::progress::Tally;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::ids::GroupUid;
+use crate::ids::{GroupUid, Index};
 use crate::kv::StoreKind;
 use crate::kv::check_lsm_files;
 use crate::kv::offline::{Copying, NotOpened, OfflinePlace, OfflineStore, kind_of};
@@ -40,19 +40,20 @@ pub(super) fn current(disk: &dyn Disk, dir: &Path, tally: &mut Tally<'_>) -> Opt
     }
 }
 
-/// Checks the store of `kind` in `generation`.
+/// Checks the store of `kind` in `generation`. Gives the entry up to which it says it holds, 0 if it says none; `None` if
+/// it was not asked or could not answer.
 pub(super) fn check(
     dir: &StoppedDir,
     options: &LookOptions,
     (generation, kind): (&Path, StoreKind),
     (uid, tally): (GroupUid, &mut Tally<'_>),
-) {
+) -> Option<Index> {
     let disk = &**dir.disk();
     let (clock, scratch) = (options.clock.clone(), options.scratch.clone());
     let place = OfflinePlace { disk: dir.disk().clone(), clock, scratch };
     if kind == StoreKind::Sled && place.would_trust_sled(generation).is_ok_and(|is_trusted| !is_trusted) {
         // The next start restores it, whatever is in it.
-        return;
+        return None;
     }
     let _scratch = (kind == StoreKind::Sled).then(|| SCRATCH.lock());
     if kind == StoreKind::Lsm {
@@ -66,8 +67,15 @@ pub(super) fn check(
     }
     tally.file_done();
     match place.open(kind, generation, Copying::IfNeeded) {
-        Ok(store) => check_values(&store, generation, uid, tally),
-        Err(NotOpened::Failed(error)) => tally.found(&error, generation),
+        Ok(store) => {
+            check_values(&store, generation, uid, tally);
+            let marker = store.marker(generation).ok()?;
+            Some(marker.map_or(Index(0), |(_, record)| record.applied.index))
+        }
+        Err(NotOpened::Failed(error)) => {
+            tally.found(&error, generation);
+            None
+        }
         Err(NotOpened::Scratch(error)) => {
             let problem = format!("the store was not opened: {error}");
             tally.keep(Finding {
@@ -75,6 +83,7 @@ pub(super) fn check(
                 problem,
                 ..Finding::of(&error, generation)
             });
+            None
         }
         Err(NotOpened::WouldWrite) => unreachable!("a copy was allowed"),
     }

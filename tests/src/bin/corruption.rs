@@ -1,0 +1,119 @@
+//! Rot in every place of a small cluster's files, by command: see `quorate_tests::corruption`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quorate_tests::corruption::attempt::{Depth, attempt};
+use quorate_tests::corruption::case::Case;
+use quorate_tests::corruption::image::{Image, images};
+use quorate_tests::corruption::run::{Report, run};
+use quorate_tests::corruption::{Error, helical, plan};
+
+#[derive(Parser)]
+#[command(
+    name = "corruption",
+    about = "Damages files of a cluster, starts it, and counts what becomes of them"
+)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Tries many cases and prints a table. Fails if one comes to what must never be.
+    Run(Plan),
+    /// Tries one case and tells what happened.
+    Case {
+        /// As the table names it: `clean` or `cut`, then `,NODE:FILE:DAMAGE` for each damage.
+        name: Case,
+        /// Decides what the nodes draw.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+}
+
+#[derive(clap::Args)]
+struct Plan {
+    /// Every written offset of every file of node 0, flipped and truncated; every sector, every file.
+    #[arg(long)]
+    whole: bool,
+    /// With `--whole`: every Nth case only, from the Kth on: `K/N`.
+    #[arg(long, default_value = "0/1", value_parser = share)]
+    share: (usize, usize),
+    /// Instead: entries and snapshots damaged on several replicas, in different places.
+    #[arg(long)]
+    helical: bool,
+    /// Without either: so many cases, drawn from all nodes.
+    #[arg(long, default_value_t = 2_000)]
+    cases: usize,
+    /// Decides what is drawn, and what the nodes draw.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// JSON in the place of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn share(text: &str) -> Result<(usize, usize), &'static str> {
+    let wrong = "K/N, K below N";
+    let (first, every) = text.split_once('/').ok_or(wrong)?;
+    let (first, every) = (first.parse().map_err(|_| wrong)?, every.parse().map_err(|_| wrong)?);
+    if first < every { Ok((first, every)) } else { Err(wrong) }
+}
+
+#[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
+fn main() -> ExitCode {
+    let mode = Cli::parse().mode;
+    let outcome = images().map(|images| match mode {
+        Mode::Run(plan) => run_plan(&images, &plan),
+        Mode::Case { name, seed } => try_one(&images, &name, seed),
+    });
+    outcome.unwrap_or_else(|error: Error| {
+        eprintln!("corruption: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this tool is for")]
+fn run_plan(images: &[Image], plan: &Plan) -> ExitCode {
+    let (cases, depth) = if plan.helical {
+        (helical::cases(images, plan.seed), Depth::Repaired)
+    } else if plan.whole {
+        let every = images.iter().flat_map(|image| plan::every(image, 0));
+        let cases: Vec<_> = every.skip(plan.share.0).step_by(plan.share.1).collect();
+        (cases, Depth::Started)
+    } else {
+        (plan::sample(images, plan.cases, plan.seed), Depth::Repaired)
+    };
+    let mut told = 0;
+    let report: Report = run(images, &cases, depth, plan.seed, &mut |done| {
+        if done * 20 / cases.len().max(1) > told {
+            told = done * 20 / cases.len().max(1);
+            eprintln!("{done} of {} cases", cases.len());
+        }
+    });
+    if plan.json {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
+    if report.violation_count() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn try_one(images: &[Image], case: &Case, seed: u64) -> ExitCode {
+    let Some(image) = images.iter().find(|image| image.end == case.end) else { return ExitCode::FAILURE };
+    match attempt(image, case, Depth::Repaired, seed) {
+        Ok(attempt) => {
+            let outcome = attempt.outcome.map_or("unchanged", |outcome| outcome.name());
+            println!("{case}: {outcome}");
+            attempt.what.iter().for_each(|what| println!("  {what}"));
+            ExitCode::SUCCESS
+        }
+        Err(what) => {
+            println!("VIOLATION {case}: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
