@@ -191,7 +191,7 @@ impl TestNode {
             incarnation: incarnation(self.id),
             dir: PathBuf::from(DIR),
             birth,
-            log: LogConfig::default(),
+            log: self.config.log,
         }
     }
 

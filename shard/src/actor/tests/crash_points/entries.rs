@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_storage::disk::SimDisk;
-use quorate_storage::kv::{Condition, KvCommand, MemoryLoss, Op, ScanRange};
+use quorate_storage::kv::{MemoryLoss, ScanRange};
 use quorate_storage::log::LogConfig;
 use quorate_storage::state::StateDigest;
 use quorate_storage::{Index, RangeEpoch};
@@ -34,8 +33,6 @@ const WAVE: usize = 3;
 const PUBLISHES_AT: [usize; 3] = [6, 12, 18];
 /// Time for what goes on behind the last answer: read-back, compaction, the proof of the tail. Simulated.
 const SETTLES: Duration = Duration::from_secs(3);
-/// Leaves some room in a log file of 256 KiB.
-const FILLER_BYTES: usize = 200 << 10;
 
 /// What a run that nothing disturbs does.
 struct Reference {
@@ -74,8 +71,7 @@ fn small_logs() -> GroupConfig {
     config
 }
 
-/// A group of one voter, stopped, whose state is empty, and whose first log file, which no configuration makes small,
-/// is almost full. Every run begins with a copy.
+/// A group of one voter, stopped, whose state is empty. Every run begins with a copy.
 async fn newborn(loss: MemoryLoss) -> TestNode {
     let (_network, mut nodes) = cluster(1, &small_logs()).await;
     let mut node = nodes.remove(0);
@@ -83,11 +79,6 @@ async fn newborn(loss: MemoryLoss) -> TestNode {
     node.kill().await;
     let disk = node.disk.reopen();
     assert!(start(&mut node, disk, loss).await);
-    let refused = KvCommand {
-        conditions: vec![Condition::Present(Bytes::from("never"))],
-        ops: vec![Op::Put(Bytes::from("never"), vec![0; FILLER_BYTES].into())],
-    };
-    node.handle.propose(refused.encode().unwrap(), RangeEpoch(1), DEADLINE).await.unwrap();
     node.kill().await;
     node
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quorate_storage::kv::{Condition, KvCommand, MemoryLoss, Op};
+use quorate_storage::kv::{KvCommand, MemoryLoss, Op};
 use quorate_storage::log::LogConfig;
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{EntryId, Index, RangeEpoch};
@@ -26,8 +26,6 @@ const ATTEMPTS_MAX: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often a start may find something to repair.
 const REPAIRS_MAX: usize = 2;
-/// Leaves some room in a log file of 256 KiB.
-const FILLER_BYTES: usize = 200 << 10;
 /// Longer than two election timeouts.
 const FORGOTTEN: Duration = Duration::from_secs(3);
 const VALUE_BYTES: usize = 300;
@@ -141,9 +139,8 @@ impl World {
             world.nodes[at].kill().await;
         }
         world.start_all(0).await;
-        // The first log file, which no configuration makes small, is almost full.
-        world.write(1).await;
-        world.fill_up().await;
+        let first = world.write(1).await;
+        world.all_apply(first).await;
         world
     }
 
@@ -258,17 +255,6 @@ impl World {
             tokio::time::sleep(PAUSE).await;
         }
         panic!("nobody takes a write");
-    }
-
-    /// Takes room in the log, and changes nothing.
-    async fn fill_up(&self) {
-        let refused = KvCommand {
-            conditions: vec![Condition::Present(Bytes::from("never"))],
-            ops: vec![Op::Put(Bytes::from("never"), vec![0; FILLER_BYTES].into())],
-        };
-        let handle = &self.nodes[self.leader().unwrap()].handle;
-        let applied = handle.propose(refused.encode().unwrap(), RangeEpoch(1), DEADLINE).await.unwrap();
-        self.all_apply(applied.id.index).await;
     }
 
     /// Publishes on the replica, and waits until what is superfluous is gone.
