@@ -28,7 +28,9 @@ fn no_damage_of_one_file_gives_a_wrong_value_or_loses_an_acknowledged_one() {
     let report = run(&images, &cases, Depth::Repaired, SEED, &mut |_| {});
     println!("{report}");
     assert_eq!((report.cases, report.violation_count()), (CASES as u64, 0), "{:#?}", report.violations);
-    for outcome in Outcome::ALL {
+    // Verification names even what nobody reads.
+    assert_eq!(report.count(Outcome::Unused), 0, "{report}");
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Unused) {
         assert!(report.count(outcome) > 0, "no case came to {outcome:?}: the history has too little in it");
     }
 }
@@ -40,5 +42,5 @@ fn what_one_replica_has_lost_another_gives_back() {
     let report = run(&images, &cases, Depth::Repaired, SEED, &mut |_| {});
     println!("{report}");
     assert_eq!(report.violation_count(), 0, "{:#?}", report.violations);
-    assert!(report.count(Outcome::Repaired) > 50, "{report}");
+    assert!(report.count(Outcome::Repaired) > 0, "no log had to be repaired: {report}");
 }
