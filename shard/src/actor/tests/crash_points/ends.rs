@@ -48,10 +48,6 @@ impl Scenario for Birthplace {
         "creation of a founding replica"
     }
 
-    fn every(&self) -> u64 {
-        1
-    }
-
     async fn image(&self) -> World {
         let mut world = unborn(1).await;
         for at in [0, 2] {
@@ -101,10 +97,6 @@ impl Burial {
 impl Scenario for Burial {
     fn name(&self) -> &'static str {
         "burial of a dropped replica"
-    }
-
-    fn every(&self) -> u64 {
-        1
     }
 
     async fn image(&self) -> World {

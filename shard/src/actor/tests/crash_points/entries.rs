@@ -219,7 +219,7 @@ fn entries_of_64_operations_are_whole_or_absent_wherever_the_power_goes() {
     {
         let newborn = simulate(newborn(loss));
         let reference = simulate(record(&newborn, loss));
-        enumerate(name, (reference.calls, &reference.trace), 1, |point| {
+        enumerate(name, (reference.calls, &reference.trace), |point| {
             simulate(crash(&newborn, &reference, loss, point));
         });
     }

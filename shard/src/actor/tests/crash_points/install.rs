@@ -53,10 +53,6 @@ impl Scenario for Away {
         "install on a follower that was away"
     }
 
-    fn every(&self) -> u64 {
-        3
-    }
-
     async fn image(&self) -> World {
         let mut world = World::founded(3, 1, MemoryLoss::Tail).await;
         let last = world.write(2).await;
@@ -124,10 +120,6 @@ impl Join {
 impl Scenario for Join {
     fn name(&self) -> &'static str {
         "creation and first snapshot of a new replica"
-    }
-
-    fn every(&self) -> u64 {
-        3
     }
 
     async fn image(&self) -> World {

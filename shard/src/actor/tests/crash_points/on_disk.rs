@@ -139,18 +139,19 @@ fn log_on(copy: &SimDisk, node: &TestNode) -> LogState {
     node.log()
 }
 
-/// The files of `node`, which was stopped cleanly, are those that its log names and none else.
+/// The files of `node`, which was stopped cleanly, are those that its log names and none else, once the log was opened:
+/// the segment in which an installed snapshot began the log anew stays until the next compaction, or start.
 pub(super) fn check_files(node: &TestNode, rotten: &BTreeSet<EntryId>) {
-    let log = log_on(&node.disk.fork(), node);
+    let disk = node.disk.fork();
+    let log = log_on(&disk, node);
     let relative = |path: PathBuf| path.strip_prefix(DIR).ok().map(Path::to_path_buf);
-    let found: BTreeSet<PathBuf> =
-        node.disk.files().into_iter().filter_map(|(path, _)| relative(path)).collect();
+    let found: BTreeSet<PathBuf> = disk.files().into_iter().filter_map(|(path, _)| relative(path)).collect();
     let mut expected = BTreeSet::from([PathBuf::from("replica")]);
     expected.extend(snapshots(&log, &found, rotten));
     expected.extend(segments(&log, &found));
-    expected.insert(current_state(&node.disk));
+    expected.insert(current_state(&disk));
     assert_eq!(found, expected, "files that nobody knows of, or that are missing");
-    let names: Vec<_> = node.disk.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name).collect();
+    let names: Vec<_> = disk.list(Path::new(DIR)).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["replica", "snapshots", "state", "wal"]);
 }
 

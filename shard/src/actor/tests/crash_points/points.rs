@@ -1,7 +1,7 @@
 //! Which points there are, and which of them are tried.
 //!
-//! A point is one call of the enumerated disk and one model of what a crash in it leaves. `QUORATE_CRASH_POINTS` says
-//! how many are tried: `all`, a number `k` for every k-th, or `=c` for call `c` alone, in every model.
+//! A point is one call of the enumerated disk and one model of what a crash in it leaves. All are tried, unless
+//! `QUORATE_CRASH_POINTS` says less: a number `k` for every k-th, or `=c` for call `c` alone, in every model.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
@@ -30,14 +30,12 @@ enum Choice {
 }
 
 impl Choice {
-    /// What the environment says; else every `usual`-th.
-    fn made(usual: u64) -> Self {
-        let Ok(text) = std::env::var("QUORATE_CRASH_POINTS") else { return Self::EveryNth(usual) };
-        let number =
-            |text: &str| text.parse().expect("QUORATE_CRASH_POINTS is `all`, a number, or = and one");
+    /// What the environment says.
+    fn made() -> Self {
+        let Ok(text) = std::env::var("QUORATE_CRASH_POINTS") else { return Self::EveryNth(1) };
+        let number = |text: &str| text.parse().expect("QUORATE_CRASH_POINTS is a number, or = and one");
         match text.strip_prefix('=') {
             Some(call) => Self::Call(number(call)),
-            None if text == "all" => Self::EveryNth(1),
             None => Self::EveryNth(number(&text)),
         }
     }
@@ -70,11 +68,9 @@ impl Point {
     }
 }
 
-/// Tries the points of the run `name`, whose calls are in `trace`; by default every `usual`-th of them, an odd number
-/// so that every model is met.
-pub(super) fn enumerate(name: &str, (calls, trace): (u64, &Trace), usual: u64, mut crash: impl FnMut(Point)) {
-    assert!(!usual.is_multiple_of(2), "it would leave models out");
-    let (choice, began) = (Choice::made(usual), Instant::now());
+/// Tries the points of the run `name`, whose calls are in `trace`.
+pub(super) fn enumerate(name: &str, (calls, trace): (u64, &Trace), mut crash: impl FnMut(Point)) {
+    let (choice, began) = (Choice::made(), Instant::now());
     let mut tried = 0;
     for point in (0..calls * MODELS).filter(|number| choice.takes(*number)).map(Point::numbered) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| crash(point))) {

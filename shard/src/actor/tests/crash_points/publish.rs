@@ -19,10 +19,6 @@ impl Scenario for Publish {
         if self.leads { "publish on the leader" } else { "publish on a follower" }
     }
 
-    fn every(&self) -> u64 {
-        7
-    }
-
     async fn image(&self) -> World {
         let loss = if self.leads { MemoryLoss::Tail } else { MemoryLoss::All };
         World::founded(3, usize::from(!self.leads), loss).await

@@ -14,10 +14,6 @@ impl Scenario for Repair {
         "repair of log entries"
     }
 
-    fn every(&self) -> u64 {
-        5
-    }
-
     async fn image(&self) -> World {
         // In memory: what is above the last snapshot has to come from the log.
         let mut world = World::founded(3, 1, MemoryLoss::All).await;

@@ -55,10 +55,6 @@ impl Scenario for Restore {
         }
     }
 
-    fn every(&self) -> u64 {
-        1
-    }
-
     async fn image(&self) -> World {
         let mut world = World::founded(3, 1, MemoryLoss::Tail).await;
         let last = world.write(3).await;

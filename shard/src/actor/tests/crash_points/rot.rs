@@ -22,10 +22,6 @@ impl Scenario for Rot {
         "corrupt snapshots put aside"
     }
 
-    fn every(&self) -> u64 {
-        5
-    }
-
     async fn image(&self) -> World {
         let mut world = World::founded(3, 1, MemoryLoss::Tail).await;
         let mut newest = SnapshotToken::default();

@@ -23,9 +23,6 @@ const LOOKS: Duration = Duration::from_millis(1);
 pub(super) trait Scenario {
     fn name(&self) -> &'static str;
 
-    /// By default every so many-th point is tried; odd.
-    fn every(&self) -> u64;
-
     /// Replicas as they are before. Every run begins with a copy.
     async fn image(&self) -> World;
 
@@ -80,7 +77,7 @@ pub(super) fn enumerate_scenario(scenario: &impl Scenario) {
     assert_eq!(reference.calls, again.calls, "one run, two numbers of calls");
     assert_eq!(reference.history.acknowledged(), again.history.acknowledged());
     assert_eq!(reference.digest, again.digest);
-    enumerate(scenario.name(), (reference.calls, &reference.trace), scenario.every(), |point| {
+    enumerate(scenario.name(), (reference.calls, &reference.trace), |point| {
         simulate(crash(scenario, (&image, before.as_ref()), &reference, point));
     });
 }
