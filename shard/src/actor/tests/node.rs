@@ -175,7 +175,7 @@ impl TestNode {
     pub(super) fn copied(&self, network: &Network) -> Self {
         let disk = self.disk.fork();
         let (network, stats, clock) = (network.clone(), Arc::default(), start_clock());
-        Self { disk, network, stats, clock, ..self.clone() }
+        Self { disk, clock, network, stats, ..self.clone() }
     }
 
     /// Makes its directory, for a group of `count`.

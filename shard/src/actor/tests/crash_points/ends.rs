@@ -19,7 +19,7 @@ use crate::actor::{Birth, StartError, StopMode};
 const MEMBERS: u64 = 3;
 
 /// Machines with data directories and no replicas.
-async fn unborn(subject: usize) -> World {
+fn unborn(subject: usize) -> World {
     let network = Network::default();
     let made = |id| TestNode::unborn(id, &small(), &network, Pools::Simulated);
     let nodes: Vec<TestNode> = (1..=MEMBERS).map(made).collect();
@@ -49,7 +49,7 @@ impl Scenario for Birthplace {
     }
 
     async fn image(&self) -> World {
-        let mut world = unborn(1).await;
+        let mut world = unborn(1);
         for at in [0, 2] {
             create(&mut world, at).await.unwrap();
         }
@@ -100,7 +100,7 @@ impl Scenario for Burial {
     }
 
     async fn image(&self) -> World {
-        let mut world = unborn(1).await;
+        let mut world = unborn(1);
         for at in 0..3 {
             create(&mut world, at).await.unwrap();
         }
