@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use quorate_tests::process::{ClusterSettings, Node, NodeSpec, quorate_binary};
 use redis::AsyncCommands as _;
@@ -22,7 +23,9 @@ const DAMAGED_BYTE: u64 = 20;
 
 async fn connect(spec: &NodeSpec) -> MultiplexedConnection {
     let client = redis::Client::open(format!("redis://{}/", spec.resp)).expect("an address of Redis");
-    client.get_multiplexed_async_connection().await.expect("a connection")
+    // A read may have to wait for an election.
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
+    client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
 }
 
 async fn write(spec: &NodeSpec, round: u32) {
