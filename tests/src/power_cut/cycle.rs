@@ -1,6 +1,6 @@
 //! One cut: write, cut, kill, mount again, check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,9 @@ pub(super) struct Truth {
     durable: BTreeMap<u64, u64>,
     /// By key: a write that was tried after it, with an unknown outcome.
     tried: BTreeMap<u64, u64>,
+    /// Writes whose acknowledgement was read after the cut had begun. They count as the others do; but of a file system
+    /// that says that a sync has succeeded while it is being shut down, a violation here says less of the log.
+    late: BTreeSet<u64>,
     /// The first number that was never tried.
     pub(super) next: u64,
 }
@@ -38,7 +41,8 @@ pub(super) struct Cycle {
 }
 
 impl Truth {
-    fn note(&mut self, line: &str) -> Result<bool, Error> {
+    /// Whether `line` acknowledges a write.
+    fn note(&mut self, line: &str, is_cut: bool) -> Result<bool, Error> {
         let malformed = || Error::Protocol { line: line.to_owned() };
         let (word, number) = line.split_once(' ').ok_or_else(malformed)?;
         let number: u64 = number.parse().map_err(|_| malformed())?;
@@ -52,6 +56,9 @@ impl Truth {
             "ack" => {
                 self.tried.remove(&key);
                 self.durable.insert(key, number);
+                if is_cut {
+                    self.late.insert(number);
+                }
                 Ok(true)
             }
             _ => Err(malformed()),
@@ -65,6 +72,13 @@ impl Truth {
             Some(tried) => format!("{durable} {tried}"),
             None => durable,
         }
+    }
+
+    /// Whether the write that the violation in `line` is about was acknowledged after the cut had begun.
+    fn is_late(&self, line: &str) -> bool {
+        let key = line.split(' ').nth(1).and_then(|key| key.parse::<u64>().ok());
+        let lost = key.and_then(|key| self.durable.get(&key));
+        lost.is_some_and(|number| self.late.contains(number))
     }
 
     /// What was found is what is durable from now on.
@@ -112,7 +126,7 @@ fn write_until_cut(
         if line == "open" {
             continue;
         }
-        acknowledged += usize::from(truth.note(&line)?);
+        acknowledged += usize::from(truth.note(&line, is_cut)?);
         if acknowledged == acks && !is_cut {
             volume.cut()?;
             is_cut = true;
@@ -137,7 +151,8 @@ fn check(volume: &Volume, children: &Children<'_>, truth: &mut Truth) -> Result<
         if line == "checked" {
             is_complete = true;
         } else if line.starts_with("violation ") {
-            violations.push(line);
+            let when = if truth.is_late(&line) { "after the cut had begun" } else { "before the cut" };
+            violations.push(format!("{line}; acknowledged {when}"));
         } else {
             truth.settle(&line)?;
         }
