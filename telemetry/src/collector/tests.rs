@@ -65,7 +65,7 @@ fn touch_everything(collector: &Collector) {
     }
     node.log_batch_bytes.record(5_000.0);
     node.apply_batch_entries.record(3.0);
-    let others = ["quorate_disk_", "quorate_transport_", "quorate_resp_"];
+    let others = ["quorate_clock_", "quorate_disk_", "quorate_transport_", "quorate_resp_"];
     for metric in
         names::ALL.iter().filter(|metric| others.iter().any(|prefix| metric.name.starts_with(prefix)))
     {
