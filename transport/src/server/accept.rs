@@ -21,7 +21,7 @@ pub(crate) async fn serve(mut listener: Box<dyn Listener>, shared: Arc<Shared>, 
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shared.draining.cancelled() => return,
+            () = shared.draining.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -39,6 +39,9 @@ pub(crate) async fn serve(mut listener: Box<dyn Listener>, shared: Arc<Shared>, 
             }
         }
     }
+    // In this order: once the transport has stopped, its address can be listened on again.
+    drop(listener);
+    drop(alive);
 }
 
 #[derive(Debug)]
