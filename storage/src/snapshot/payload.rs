@@ -57,7 +57,7 @@ impl SnapshotPayload {
     /// Parses the state header; `None` in a legacy file, whose records follow at once. To be called once, first.
     ///
     /// # Errors
-    /// [`Error::NewerFormat`] for an unknown version; [`Error::Corrupt`], with the [`SnapshotFault`]s `UnknownMagic`
+    /// [`crate::Error::NewerFormat`] for an unknown version; [`crate::Error::Corrupt`], with the [`SnapshotFault`]s `UnknownMagic`
     /// and `InvalidLength`. They may be seen before the damage that a checksum would tell; the file is as useless.
     pub fn state_header(&mut self) -> Result<Option<StateHeader>> {
         if let Some(header) = read_state_header(&mut self.file)? {
@@ -75,7 +75,7 @@ impl SnapshotPayload {
     /// Reads what is left, without looking into it.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::Error::Io`].
     pub fn drain(&mut self) -> Result<()> {
         self.file.skip_to(self.footer_at())
     }
@@ -83,7 +83,7 @@ impl SnapshotPayload {
     /// Whether everything that was read is what its writer wrote. Drains what is left.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] with [`SnapshotFault::FileCrc`]: nothing that was parsed may be used.
+    /// [`crate::Error::Io`]; [`crate::Error::Corrupt`] with [`SnapshotFault::FileCrc`]: nothing that was parsed may be used.
     pub fn verify(mut self) -> Result<()> {
         self.drain()?;
         let (expected, found) = (self.token.crc, self.file.crc());

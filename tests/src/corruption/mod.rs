@@ -16,7 +16,7 @@ mod world;
 
 use quorate::{GroupId, NodeId};
 
-/// Why no case could be tried. What a case finds is a [`Violation`].
+/// Why no case could be tried. What a case finds wrong is a violation, and no error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The engine failed where nothing was damaged.

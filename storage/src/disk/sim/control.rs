@@ -68,7 +68,8 @@ impl SimDisk {
         fork
     }
 
-    /// Calls of the [`Disk`], [`DiskFile`] traits so far that touched the disk (counters and locks' release do not).
+    /// Calls of the traits [`crate::disk::Disk`] and [`crate::disk::DiskFile`] so far that touched the disk (counters
+    /// and locks' release do not).
     pub fn calls(&self) -> u64 {
         self.host.state.lock().calls
     }
