@@ -157,6 +157,7 @@ metrics! {
     GROUP_SNAPSHOT_INDEX: Gauge, Count, "quorate_group_snapshot_index", "Index of the newest snapshot.";
     GROUP_PENDING_PROPOSALS: Gauge, Count, "quorate_group_pending_proposals", "Proposals taken and not answered yet.";
     GROUP_LOG_BYTES: Gauge, Bytes, "quorate_group_log_bytes", "Bytes of log files on disk.";
+    GROUP_HLC_CEILING: Gauge, Seconds, "quorate_group_hlc_ceiling_timestamp_seconds", "Unix time below which the group's leader may give timestamps, as far as this replica has applied; 0 before the first lease.";
     GROUP_SCRUBBED: Gauge, Seconds, "quorate_group_scrubbed_timestamp_seconds", "When the latest background scan that found the state whole ended, in seconds since the Unix epoch.";
     GROUP_PROPOSALS: Counter, Count, "quorate_group_proposals_total", "Proposals answered, by how they ended.";
     GROUP_READS: Counter, Count, "quorate_group_reads_total", "Reads answered, however they ended.";

@@ -106,7 +106,7 @@ const fn alone(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSo
     GaugeSource { metric, is_summed: false, read }
 }
 
-pub(super) static GAUGES: [GaugeSource; 11] = [
+pub(super) static GAUGES: [GaugeSource; 12] = [
     summed(&names::GROUP_IS_LEADER, |s| u64::from(s.is_leader())),
     summed(&names::GROUP_QUARANTINED, |s| u64::from(s.is_quarantined())),
     summed(&names::GROUP_PENDING_PROPOSALS, |s| s.requests.pending_proposals.get()),
@@ -117,6 +117,7 @@ pub(super) static GAUGES: [GaugeSource; 11] = [
     alone(&names::GROUP_FIRST_INDEX, |s| s.raft.first.get()),
     alone(&names::GROUP_LAST_INDEX, |s| s.raft.last.get()),
     alone(&names::GROUP_SNAPSHOT_INDEX, |s| s.snapshots.index.get()),
+    alone(&names::GROUP_HLC_CEILING, |s| s.apply.hlc_ceiling_seconds()),
     alone(&names::GROUP_SCRUBBED, |s| s.scrub.completed_at_seconds.get()),
 ];
 
