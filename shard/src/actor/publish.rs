@@ -27,12 +27,23 @@ pub(crate) struct Publisher {
     /// Who gets the one being published, and who the next.
     replies: Vec<oneshot::Sender<Result<SnapshotToken>>>,
     waiting: Vec<oneshot::Sender<Result<SnapshotToken>>>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) relabel: Option<crate::actor::planted::Relabel>,
 }
 
 impl Publisher {
     pub(crate) fn new(dir: SnapshotDir, tokens: Vec<SnapshotToken>, trigger: Trigger) -> Self {
         let (replies, waiting) = (Vec::new(), Vec::new());
-        let mut publisher = Self { dir, tokens, trigger, began: None, replies, waiting };
+        let mut publisher = Self {
+            dir,
+            tokens,
+            trigger,
+            began: None,
+            replies,
+            waiting,
+            #[cfg(feature = "planted-bugs")]
+            relabel: None,
+        };
         publisher.note_newest();
         publisher
     }
@@ -97,6 +108,8 @@ impl Actor {
             dir: self.publisher.dir.clone(),
             rng: Arc::clone(&self.rng),
             recorded: self.publisher.tokens.clone(),
+            #[cfg(feature = "planted-bugs")]
+            relabel: self.publisher.relabel.take(),
         };
         let events = self.events.clone();
         self.tasks.spawn(job.run(events));
