@@ -80,8 +80,8 @@ pub struct SnapshotConfig {
     pub follower_grace: Duration,
     /// Snapshots kept, as far as they take no more than three times the newest. Default 3; 2 or 3.
     pub kept: usize,
-    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second. Default
-    /// 64 MiB; 1 KiB to 16 GiB.
+    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, and of stores that
+    /// it builds anew, in a second. Default 64 MiB; 1 KiB to 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots that this node writes at one time. Default 2; 1 to 64.
     pub publishing_max: usize,

@@ -47,6 +47,7 @@ impl Actor {
             Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
             Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),
             Event::ConsistencyChecked(report) => self.on_checked(&report),
+            Event::StoreLookedAt(looked_at) => self.on_store_looked_at(looked_at),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }

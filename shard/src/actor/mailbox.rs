@@ -15,6 +15,7 @@ use crate::actor::consistency::ConsistencyReport;
 use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::actor::rebuild::LookedAt;
 use crate::actor::scrub::ScrubOutcome;
 use crate::actor::time::TimeCall;
 use crate::actor::waiting::SnapshotWanted;
@@ -141,6 +142,7 @@ pub(crate) enum Event {
     },
     Scrubbed(Box<ScrubOutcome>),
     ConsistencyChecked(ConsistencyReport),
+    StoreLookedAt(LookedAt),
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
     Stop {
