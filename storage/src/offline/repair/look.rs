@@ -6,7 +6,7 @@ use super::{AdoptionPlan, Consent, RepairRefusal};
 use crate::cold_start::{AppliedMark, Inputs, Policy, Reading, StoreCondition, decide, usable_snapshots};
 use crate::descriptor::ReplicaDescriptor;
 use crate::error::{Error, Result};
-use crate::identity::{ReplicaIdentity, ReplicaPaths, evidence_path, read_peers};
+use crate::identity::{Divergence, ReplicaIdentity, ReplicaPaths, evidence_path, read_peers};
 use crate::ids::{GroupId, GroupUid, Index};
 use crate::kv::Counts;
 use crate::kv::offline::{Copying, NotOpened, OfflinePlace, OfflineStore, current_generation, kind_of};
@@ -47,11 +47,12 @@ impl Found {
         if identity.tombstone {
             return Err(RepairRefusal::Removed(group));
         }
+        let divergence = read_mark(dir, &paths, consent)?;
         let log = UnchangedLog::read(disk, &paths.wal(), &identity.owner());
         let (state, store) = match open_store(dir, &paths, options) {
             Err(refusal @ RepairRefusal::NoState { .. }) => {
                 // One that was repaired and not started since: a start restores its snapshot.
-                if let Ok(log) = &log {
+                if let (Ok(log), None) = (&log, divergence) {
                     refused_for(dir, &paths, &identity, (log, Reading::Missing, StoreCondition::Trusted))?;
                 }
                 return Err(refusal);
@@ -67,7 +68,10 @@ impl Found {
                 let reading = Reading::Record(AppliedMark::from(&record));
                 let condition =
                     if store.is_trusted { StoreCondition::Trusted } else { StoreCondition::UncleanBoot };
-                let why = refused_for(dir, &paths, &identity, (&log, reading, condition))?;
+                let why = match divergence {
+                    Some(divergence) => divergence.to_string(),
+                    None => refused_for(dir, &paths, &identity, (&log, reading, condition))?,
+                };
                 (Some(log), why)
             }
             Err(error) => (None, error.to_string()),
@@ -196,6 +200,22 @@ impl Found {
             return Ok(());
         }
         Err(RepairRefusal::MayHaveOthers(held))
+    }
+}
+
+/// What the mark of a state that was proven wrong says, if there is one.
+///
+/// # Errors
+/// [`RepairRefusal::Diverged`], unless those who proved it are given up.
+fn read_mark(
+    dir: &StoppedDir,
+    paths: &ReplicaPaths,
+    consent: Consent,
+) -> Result<Option<Divergence>, RepairRefusal> {
+    let file = paths.divergence_file();
+    match Divergence::read(&**dir.disk(), &file)? {
+        Some(divergence) if !consent.abandons_others => Err(RepairRefusal::Diverged { file, divergence }),
+        found => Ok(found),
     }
 }
 

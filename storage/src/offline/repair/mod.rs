@@ -18,6 +18,12 @@
 //! directory stays as `groups/<group>.quarantined-<incarnation>`. Nothing in it is changed, and the new one is made
 //! beside it, whole and durable, before two renames put it in place: a crash at any point leaves either the old
 //! directory, or what the next start (or the next repair) completes.
+//!
+//! # A state that was proven wrong
+//! A replica with the mark `diverged` does not start, and a repair through its group replaces it: its state is known to be
+//! wrong, and its group holds the right one. So it is refused here, too, also where it is the only voter by now. Only who
+//! gives up the others, because they are gone for good, may adopt what there is; the new directory has no mark, for the new
+//! group has no other state.
 
 mod adopt;
 mod look;
@@ -32,7 +38,7 @@ use super::{LookOptions, StoppedDir};
 use crate::descriptor::ReplicaDescriptor;
 use crate::entry::EntryId;
 use crate::error::Error;
-use crate::identity::{ReplicaIdentity, complete_switches, is_switching};
+use crate::identity::{Divergence, ReplicaIdentity, complete_switches, is_switching};
 use crate::ids::{GroupId, GroupUid, Index, ReplicaId};
 
 /// By how much the conf epoch is raised: more than there ever were membership changes.
@@ -41,7 +47,8 @@ pub const EPOCHS_SKIPPED: u64 = 1 << 32;
 /// What an operator takes upon himself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// Other replicas are given up: what only they acknowledged is lost, and they have to join again.
+    /// Other replicas are given up: what only they acknowledged is lost, and they have to join again. So is what they
+    /// held where they proved this one's state wrong.
     pub abandons_others: bool,
     /// A store that may have lost what a power cut took is believed, if its digest agrees.
     pub trusts_store: bool,
@@ -129,6 +136,14 @@ pub enum RepairRefusal {
     /// The state does not name this replica as a member.
     #[error("replica {0} is no member of the group whose state it holds")]
     NotAMember(ReplicaId),
+    /// A majority of the group proved the state wrong: it must not become everybody's.
+    #[error("{file} says that {divergence}", file = file.display())]
+    Diverged {
+        /// The mark.
+        file: PathBuf,
+        /// What it says.
+        divergence: Divergence,
+    },
     /// There are others, which may hold more.
     #[error("the group has other replicas: {}", names(.0))]
     HasOthers(Vec<ReplicaDescriptor>),

@@ -395,3 +395,19 @@ fn a_damaged_memory_of_the_peers_is_redundant() {
     disk.flip(&path, 150, 1).unwrap();
     assert_eq!(places(&site.verify()), [(FindingClass::Redundant, path.as_path(), Some(128))]);
 }
+
+#[test]
+fn a_diverged_replica_is_not_clean_and_neither_is_a_damaged_mark() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let clean = site.verify();
+    let path = site.mark();
+    let report = site.verify();
+    assert_eq!(places(&report), [(FindingClass::Diverged, path.as_path(), None)]);
+    let found = report.first_corruption().unwrap();
+    assert_eq!((found.group, found.entry), (Some(GROUP.get()), Some(SNAPSHOT)), "{found:?}");
+    assert_eq!(report.files, clean.files + 1);
+    disk.flip(&path, 130, 1).unwrap();
+    assert!(matches!(places(&site.verify())[..], [(FindingClass::Damage, file, _)] if file == path));
+}

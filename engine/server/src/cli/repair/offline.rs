@@ -61,7 +61,7 @@ fn refused(refusal: RepairRefusal) -> StartError {
         RepairRefusal::Unreadable(ref cause) if cause.is_corruption() => {
             StartError::Corrupt { source: Arc::new(refusal) }
         }
-        RepairRefusal::HasOthers(_) | RepairRefusal::MayHaveOthers(_) => {
+        RepairRefusal::HasOthers(_) | RepairRefusal::MayHaveOthers(_) | RepairRefusal::Diverged { .. } => {
             let problem = format!("{refusal}: repair it online, or give them up with --abandon-others");
             StartError::Failed { source: Arc::new(Unconsented(problem)) }
         }
