@@ -78,7 +78,7 @@ impl Actor {
                 let ticket = self.pending.add(Waiting::Transfer(reply));
                 self.inputs.push(Input::Transfer { ticket, to });
             }
-            Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::PublishSnapshot { at_least, reply } => self.publish_for(at_least, reply),
             Request::Time(call) => self.take_time_call(call),
             Request::CheckConsistency { reply } => self.check_consistency(reply),
         }

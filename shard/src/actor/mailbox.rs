@@ -42,7 +42,7 @@ pub(crate) enum Request {
     Read { level: ReadLevel, waiter: ReadWaiter },
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
-    PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+    PublishSnapshot { at_least: Option<Index>, reply: oneshot::Sender<Result<SnapshotToken>> },
     Time(TimeCall),
     CheckConsistency { reply: oneshot::Sender<Result<ConsistencyReport>> },
 }
@@ -55,7 +55,7 @@ impl Request {
             Self::Read { waiter, .. } => waiter.fail(error),
             Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
-            Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+            Self::PublishSnapshot { reply, .. } => drop(reply.send(Err(error))),
             Self::Time(call) => call.fail(error),
             Self::CheckConsistency { reply } => drop(reply.send(Err(error))),
         }

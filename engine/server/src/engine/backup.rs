@@ -58,9 +58,11 @@ impl BackupSource for EngineBackend {
                     let pieces = Pieces { node: self.node.clone(), group, body };
                     Ok(Box::new(pieces) as Box<dyn SnapshotPieces>)
                 }
-                Err(error @ Error::Storage(StorageError::Missing { .. })) => {
-                    Err(OperatorError { code: OperatorCode::NoSnapshot, source: Arc::new(error) })
-                }
+                Err(error @ Error::Storage(StorageError::Missing { .. })) => Err(OperatorError {
+                    code: OperatorCode::NoSnapshot,
+                    at_least: None,
+                    source: Arc::new(error),
+                }),
                 Err(error) => Err(refused(&self.node, group, error)),
             }
         })
