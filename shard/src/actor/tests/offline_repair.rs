@@ -174,11 +174,11 @@ fn options() -> LookOptions {
 
 fn repair_on(disk: &SimDisk, consent: Consent) -> std::result::Result<(), RepairRefusal> {
     let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(disk.calls()));
-    repair(&dir(disk), GROUP, (consent, &options()), &rng).map(drop)
+    repair(&dir(disk), GROUP, (consent, &options()), &rng, &mut |_| {}).map(drop)
 }
 
 fn plan_on(disk: &SimDisk) -> AdoptionPlan {
-    match plan_repair(&dir(disk), GROUP, (Consent::default(), &options())).unwrap() {
+    match plan_repair(&dir(disk), GROUP, (Consent::default(), &options()), &mut |_| {}).unwrap() {
         RepairPlan::Adopt(plan) => *plan,
         complete @ RepairPlan::Complete(_) => panic!("{complete:?}"),
     }
@@ -249,7 +249,9 @@ async fn a_state_that_was_proven_wrong_is_adopted_only_by_who_gives_up_the_other
     );
 
     let consent = Consent { abandons_others: true, ..Consent::default() };
-    let RepairPlan::Adopt(plan) = plan_repair(&dir(&disk), GROUP, (consent, &options())).unwrap() else {
+    let RepairPlan::Adopt(plan) =
+        plan_repair(&dir(&disk), GROUP, (consent, &options()), &mut |_| {}).unwrap()
+    else {
         panic!("nothing was begun")
     };
     assert_eq!((plan.why.as_str(), plan.records), (found.to_string().as_str(), KEYS));
@@ -323,7 +325,7 @@ async fn a_repair_that_the_power_goes_in_is_completed_by_the_next_or_by_the_node
             disk.cut_power_at_call(point);
             assert!(repair_on_dying(&disk).is_err() || !disk.is_powered(), "call {point}");
             let disk = disk.crash(mode);
-            match plan_repair(&dir(&disk), GROUP, (Consent::default(), &options())) {
+            match plan_repair(&dir(&disk), GROUP, (Consent::default(), &options()), &mut |_| {}) {
                 Ok(RepairPlan::Adopt(_)) => undone += 1,
                 Ok(RepairPlan::Complete(_)) => switching += 1,
                 Err(RepairRefusal::NotNeeded { .. }) => done += 1,
@@ -367,7 +369,7 @@ fn make_node_directory(disk: &SimDisk) {
 fn repair_on_dying(disk: &SimDisk) -> std::result::Result<(), RepairRefusal> {
     let dir = StoppedDir::lock(Arc::new(disk.clone()), Path::new("/data"))?;
     let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(3));
-    repair(&dir, GROUP, (Consent::default(), &options()), &rng).map(drop)
+    repair(&dir, GROUP, (Consent::default(), &options()), &rng, &mut |_| {}).map(drop)
 }
 
 fn open_as_node(disk: &SimDisk) -> DataDir {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::telling::Telling;
 use super::{AdoptionPlan, Consent, RepairRefusal};
 use crate::cold_start::{AppliedMark, Inputs, Policy, Reading, StoreCondition, decide, usable_snapshots};
 use crate::descriptor::ReplicaDescriptor;
@@ -94,8 +95,12 @@ impl Found {
     }
 
     /// What adopting it does. Reads all of it.
-    pub(super) fn plan(&self, successor: GroupUid) -> Result<AdoptionPlan, RepairRefusal> {
-        self.verify(successor)?;
+    pub(super) fn plan(
+        &self,
+        successor: GroupUid,
+        telling: &mut Telling<'_>,
+    ) -> Result<AdoptionPlan, RepairRefusal> {
+        self.verify(successor, telling)?;
         let log = self.log.as_ref().map(|log| &log.state);
         Ok(AdoptionPlan {
             group: self.identity.group,
@@ -117,13 +122,18 @@ impl Found {
     }
 
     /// Reads every record: whether they are what the marker says, and the digest they have in the group `successor`.
-    pub(super) fn verify(&self, successor: GroupUid) -> Result<StateDigest, RepairRefusal> {
+    pub(super) fn verify(
+        &self,
+        successor: GroupUid,
+        telling: &mut Telling<'_>,
+    ) -> Result<StateDigest, RepairRefusal> {
         let [old, new] = [self.identity.uid, successor].map(RecordHasher::new);
         let (mut held, mut next, mut counts) = (StateDigest::EMPTY, StateDigest::EMPTY, Counts::default());
         self.for_each(&mut |key, value| {
             held = held.with(old.hash(key, value));
             next = next.with(new.hash(key, value));
             counts.add(key, value);
+            telling.read(key, value);
             Ok(())
         })
         .map_err(RepairRefusal::Unreadable)?;

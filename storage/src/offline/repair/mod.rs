@@ -27,6 +27,7 @@
 
 mod adopt;
 mod look;
+mod telling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use quorate_telemetry::Rng;
 
 use self::look::Found;
+use self::telling::Telling;
 use super::{LookOptions, StoppedDir};
 use crate::descriptor::ReplicaDescriptor;
 use crate::entry::EntryId;
@@ -53,6 +55,18 @@ pub struct Consent {
     /// A store that may have lost what a power cut took is believed, if its digest agrees.
     pub trusts_store: bool,
 }
+
+/// How far a repair is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairProgress {
+    /// Bytes of keys and values that were read: to be checked, and then once more to be written.
+    pub bytes: u64,
+    /// What it will be in the end.
+    pub bytes_total: u64,
+}
+
+/// Hears how far a repair is, about once a MiB.
+pub type Progress<'a> = dyn FnMut(&RepairProgress) + 'a;
 
 /// What a repair would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +174,8 @@ fn names(others: &[ReplicaDescriptor]) -> String {
     others.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// What [`repair()`] would do with `group`. Reads the whole state and the log behind it; changes nothing.
+/// What [`repair()`] would do with `group`. Reads the whole state and the log behind it; changes nothing. `progress` hears how
+/// far it is.
 ///
 /// # Errors
 /// [`RepairRefusal`].
@@ -168,17 +183,18 @@ pub fn plan_repair(
     dir: &StoppedDir,
     group: GroupId,
     (consent, options): (Consent, &LookOptions),
+    progress: &mut Progress<'_>,
 ) -> Result<RepairPlan, RepairRefusal> {
     if is_switching(&**dir.disk(), dir.path(), group)? {
         return Ok(RepairPlan::Complete(group));
     }
     let found = Found::look(dir, group, (consent, options))?;
-    let plan = found.plan(GroupUid::ZERO)?;
+    let plan = found.plan(GroupUid::ZERO, &mut Telling::new(found.bytes(), progress))?;
     Ok(RepairPlan::Adopt(Box::new(plan)))
 }
 
 /// Makes the state of `group` its snapshot, under a new uid drawn from `rng`. Durable on return. Writes the state once;
-/// needs the room for that. After a crash, or any other failure, call it again.
+/// needs the room for that. `progress` hears how far it is. After a crash, or any other failure, call it again.
 ///
 /// # Errors
 /// [`RepairRefusal`]. After a run that crashed behind its last step it is [`RepairRefusal::NotNeeded`].
@@ -187,6 +203,7 @@ pub fn repair(
     group: GroupId,
     (consent, options): (Consent, &LookOptions),
     rng: &Arc<dyn Rng>,
+    progress: &mut Progress<'_>,
 ) -> Result<Adopted, RepairRefusal> {
     if is_switching(&**dir.disk(), dir.path(), group)? {
         complete_switches(&**dir.disk(), dir.path())?;
@@ -195,5 +212,5 @@ pub fn repair(
         return Ok(Adopted { group, uid: found.uid, replica: found.replica });
     }
     let found = Found::look(dir, group, (consent, options))?;
-    adopt::adopt(dir, &found, rng)
+    adopt::adopt(dir, &found, rng, &mut Telling::new(found.bytes().saturating_mul(2), progress))
 }

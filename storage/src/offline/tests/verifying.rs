@@ -213,7 +213,7 @@ fn a_snapshot_whose_records_do_not_add_up_is_found() {
     site.fill(LAST);
     // A sound file, but of a state that never was.
     let mut label = record(SNAPSHOT + 1);
-    label.digest = crate::state::StateDigest(1);
+    label.digest = StateDigest(1);
     let mut log = SegmentedLog::open(site.place(), LOG).unwrap();
     let writer = site.snapshots().writer(&SnapshotLabel { record: label }, &SeededRng::new(1)).unwrap();
     let token = writer.finish().unwrap();
