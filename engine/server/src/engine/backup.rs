@@ -30,6 +30,7 @@ impl BackupSource for EngineBackend {
         });
         BackupMap {
             cluster: self.node.cluster().to_string(),
+            cluster_name: self.node.cluster_name().map(str::to_owned),
             node: self.node.id().get(),
             nodes: nodes.collect(),
             groups: groups.collect(),

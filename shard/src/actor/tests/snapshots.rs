@@ -267,7 +267,10 @@ async fn what_nobody_sends_any_more_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_that_takes_longer_than_a_request_is_given_to_who_asks_again_under_writes() {
-    let (_network, nodes, _) = kv_cluster(1, &config()).await;
+    let mut config = config();
+    // None is due by itself.
+    config.snapshots.log_bytes_min = 1 << 40;
+    let (_network, nodes, _) = kv_cluster(1, &config).await;
     let node = &nodes[0];
     // At the node's rate that takes half a second to write, and as long to read back.
     for i in 0..32 {
