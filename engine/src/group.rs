@@ -85,6 +85,19 @@ impl Group {
         Ok(handle.snapshot_of(at_least, timeout).await?)
     }
 
+    /// Has the replica on this node scan what it keeps, values and snapshots, without waiting for the interval. Returns at
+    /// once; [`GroupStatus::last_scrub`] tells when a scan found the state whole, and [`Group::local_report`] counts scans
+    /// (`scrubs_completed`, `scrubs_rotten`, `snapshots_corrupt`). What is found is dealt with as always.
+    ///
+    /// # Errors
+    /// [`quorate_shard::Error::NoSuchGroup`] without a replica here.
+    pub fn begin_scrub(&self) -> Result<()> {
+        self.core.check_running()?;
+        let handle = self.core.registry.get(self.id);
+        handle.ok_or(quorate_shard::Error::NoSuchGroup { group: self.id })?.begin_scrub();
+        Ok(())
+    }
+
     /// What the replica on this node has counted, if there is one.
     pub fn local_report(&self) -> Option<GroupReport> {
         self.core.collector.report_group(self.id.get())

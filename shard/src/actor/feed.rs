@@ -43,6 +43,7 @@ impl Actor {
             Event::SnapshotOffered(offer) => self.on_snapshot_offered(offer),
             Event::WaitedRecorded { is_recorded } => self.on_waited_recorded(is_recorded),
             Event::SnapshotWanted(wanted) => self.on_snapshot_wanted(wanted),
+            Event::ScrubWanted => self.upkeep.scrub.ask(),
             Event::ListSnapshots { reply } => drop(reply.send(self.publisher.tokens().to_vec())),
             Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
             Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),

@@ -382,6 +382,12 @@ impl GroupHandle {
         drop(self.inner.events.send(Event::Campaign));
     }
 
+    /// Has the background scan of this replica begin at the next tick, whatever its interval, or once more when the one
+    /// that runs has ended. [`GroupStatus::last_scrub`] and the counters tell how it went. Never blocks.
+    pub fn begin_scrub(&self) {
+        drop(self.inner.events.send(Event::ScrubWanted));
+    }
+
     /// Tells the group that its store gave something else than what was written to it, or nothing
     /// ([`quorate_storage::Error::is_store_failure`]): it is quarantined, so that another replica leads, until its
     /// state has been restored from snapshot and log. For whoever reads through a [`ReadGuard`]; routed

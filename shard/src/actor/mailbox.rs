@@ -131,6 +131,8 @@ pub(crate) enum Event {
     },
     /// A member waits for a snapshot.
     SnapshotWanted(SnapshotWanted),
+    /// The background scan is wanted now.
+    ScrubWanted,
     /// The background scan asks which snapshots there are now.
     ListSnapshots {
         reply: oneshot::Sender<Vec<SnapshotToken>>,
