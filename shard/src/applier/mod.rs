@@ -74,6 +74,9 @@ struct State {
     record: AppliedRecord,
 }
 
+/// A look at the state machine, from the worker that applies.
+pub(crate) type Look = Box<dyn FnOnce(&mut dyn StateMachine) + Send>;
+
 /// One thing to do to the state machine, in order.
 pub(crate) enum ApplyWork {
     Entry(ApplyEntry),
@@ -88,7 +91,7 @@ pub(crate) enum ApplyWork {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
     },
     /// Has a look at the state machine. A short one: the applies of other groups wait for it, too.
-    Visit(Box<dyn FnOnce(&mut dyn StateMachine) + Send>),
+    Visit(Look),
     /// Lends the state machine: nothing is applied until it is back.
     Lend {
         reply: oneshot::Sender<Lent>,
@@ -242,8 +245,8 @@ impl Inner {
         match self.carry_out(taken) {
             None => self.go_on(),
             // Comes back when it is done. Whoever asked for it is gone: then at once.
-            Some(Away::Restored(lent)) => drop(self.parts.events.send(Event::Restoring(Box::new(lent)))),
-            Some(Away::Lent(lent, reply)) => drop(reply.send(lent)),
+            Some(Away::Restored(lent)) => drop(self.parts.events.send(Event::Restoring(lent))),
+            Some(Away::Lent(lent, reply)) => drop(reply.send(*lent)),
         }
     }
 
@@ -274,9 +277,12 @@ impl Inner {
         match catch_unwind(stage) {
             Ok(Ok(Next::Goes)) => *slot = Some(state),
             Ok(Ok(Next::Restores(token, label))) => {
-                return Some(Away::Restored(Restoration::new(Arc::clone(self), state, token, *label)));
+                let restoration = Restoration::new(Arc::clone(self), state, token, *label);
+                return Some(Away::Restored(Box::new(restoration)));
             }
-            Ok(Ok(Next::Lent(reply))) => return Some(Away::Lent(Lent::new(Arc::clone(self), state), reply)),
+            Ok(Ok(Next::Lent(reply))) => {
+                return Some(Away::Lent(Box::new(Lent::new(Arc::clone(self), state)), reply));
+            }
             Ok(Ok(Next::Closed(done))) => {
                 self.queue.lock().latch();
                 drop(state);
@@ -465,8 +471,8 @@ enum Next {
 
 /// Who has the state.
 enum Away {
-    Restored(Restoration),
-    Lent(Lent, oneshot::Sender<Lent>),
+    Restored(Box<Restoration>),
+    Lent(Box<Lent>, oneshot::Sender<Lent>),
 }
 
 /// The answers of a batch that is being applied. What is not sent when it is dropped (an error, a panic) goes back to
