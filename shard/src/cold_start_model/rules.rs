@@ -121,6 +121,14 @@ impl Model for ColdStart {
         if state.replicas.iter().any(|replica| replica.has_lost_log) {
             return; // The one is refused, and what the other may do is seen without the fault, too.
         }
+        if state.is_unsynced {
+            // Nothing else depends on an entry that is not durable: whatever comes between may as well come before.
+            actions.push(Action::Commit);
+            if state.crashes_left > 0 {
+                self.crashes(state, LEADER, actions);
+            }
+            return;
+        }
         if state.replicas[FOLLOWER].is_misfed {
             return self.replica_actions(state, FOLLOWER, actions);
         }
@@ -160,7 +168,14 @@ impl Model for ColdStart {
                 disk.commit = committed.min(disk.last);
             }
             Action::Apply(replica) => self.apply(&mut state, replica),
-            Action::Publish(replica) => self.publish(&mut state, replica),
+            Action::Publish(replica) => {
+                self.publish(&mut state, replica);
+                // A start knows nothing of a file that the log has not recorded: no crash in front of it differs from one
+                // behind it.
+                if PublishStep::order()[0] == PublishStep::WriteFile {
+                    self.publish_step(&mut state, replica);
+                }
+            }
             Action::PublishStep(replica) => self.publish_step(&mut state, replica),
             Action::Install => {
                 let snapshot = offered(&state, self.manner.second)?;
@@ -186,9 +201,7 @@ impl Model for ColdStart {
 
 impl ColdStart {
     fn leader_actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.is_unsynced {
-            actions.push(Action::Commit);
-        } else if state.log.len() < self.bound.entries {
+        if state.log.len() < self.bound.entries {
             actions.push(Action::Append(Kind::Data));
             for kind in [Kind::Lease, Kind::Conf] {
                 if state.index_of(kind).is_none() {
