@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use quorate_shard::actor::{Lifecycle, ReadLevel, StateContext, StateMachineFactory};
 use quorate_storage::GroupId;
 use quorate_storage::state::StateMachine;
+use quorate_telemetry::{Job, Stopped, Workers};
 
 use super::machines::KvMachines;
 use super::readiness::GroupReadiness;
@@ -93,32 +94,25 @@ async fn a_broken_group_that_was_dropped_is_removed() {
     node.shutdown().await.unwrap();
 }
 
-/// Counts openings, and holds those of user groups back.
+/// Whoever comes to it waits until it is opened.
 #[derive(Debug)]
-struct Gated {
-    machines: KvMachines,
-    opened: AtomicUsize,
+struct Gate {
     is_closed: Mutex<bool>,
     opens: Condvar,
 }
 
-impl StateMachineFactory for Gated {
-    fn open(&self, context: &StateContext) -> quorate_storage::Result<Box<dyn StateMachine>> {
-        self.opened.fetch_add(1, Ordering::SeqCst);
+impl Gate {
+    fn closed() -> Arc<Self> {
+        Arc::new(Self { is_closed: Mutex::new(true), opens: Condvar::new() })
+    }
+
+    fn pass(&self) {
         let mut is_closed = self.is_closed.lock();
         while *is_closed {
             self.opens.wait(&mut is_closed);
         }
-        drop(is_closed);
-        self.machines.open(context)
     }
 
-    fn check(&self, body: &Bytes) -> quorate_storage::Result<()> {
-        self.machines.check(body)
-    }
-}
-
-impl Gated {
     fn let_through(&self) {
         *self.is_closed.lock() = false;
         self.opens.notify_all();
@@ -126,11 +120,31 @@ impl Gated {
 }
 
 /// Lets everything through at the end, so that a failed assertion is not followed by a wait for ever.
-struct LetThrough(Arc<Gated>);
+struct LetThrough(Arc<Gate>);
 
 impl Drop for LetThrough {
     fn drop(&mut self) {
         self.0.let_through();
+    }
+}
+
+/// Counts openings, and holds those of user groups back.
+#[derive(Debug)]
+struct Gated {
+    machines: KvMachines,
+    opened: AtomicUsize,
+    gate: Arc<Gate>,
+}
+
+impl StateMachineFactory for Gated {
+    fn open(&self, context: &StateContext) -> quorate_storage::Result<Box<dyn StateMachine>> {
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        self.gate.pass();
+        self.machines.open(context)
+    }
+
+    fn check(&self, body: &Bytes) -> quorate_storage::Result<()> {
+        self.machines.check(body)
     }
 }
 
@@ -143,11 +157,10 @@ async fn a_replica_that_is_being_opened_is_not_opened_again() {
     let gated = Arc::new(Gated {
         machines: KvMachines::new(&config, &seams),
         opened: AtomicUsize::new(0),
-        is_closed: Mutex::new(true),
-        opens: Condvar::new(),
+        gate: Gate::closed(),
     });
     let node = super::open::open(config, seams, Some(Arc::clone(&gated) as _)).await.unwrap();
-    let gate = LetThrough(Arc::clone(&gated));
+    let gate = LetThrough(Arc::clone(&gated.gate));
     // Group 0 is up, so the catalog is known and every round finds the others not running.
     node.core.copy.wait_for(TIMEOUT, |catalog| catalog.version).await.unwrap();
     for _ in 0..3 {
@@ -157,6 +170,77 @@ async fn a_replica_that_is_being_opened_is_not_opened_again() {
     node.ready(TIMEOUT).await.unwrap();
     assert_eq!(gated.opened.load(Ordering::SeqCst), usize::from(GROUPS), "each directory is opened once");
     assert!(all_run(&node));
+    node.shutdown().await.unwrap();
+}
+
+/// Restores that take until they are let through, on the threads of the pool.
+#[derive(Debug)]
+struct SlowRestores {
+    workers: Arc<dyn Workers>,
+    gate: Arc<Gate>,
+}
+
+impl Workers for SlowRestores {
+    fn submit(&self, key: u64, job: Job) -> Result<(), Stopped> {
+        let gate = Arc::clone(&self.gate);
+        self.workers.submit(
+            key,
+            Box::new(move || {
+                gate.pass();
+                job();
+            }),
+        )
+    }
+
+    fn stop(&self) {
+        self.workers.stop();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_skip_do_not_wait_behind_one_that_restores() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path()).await;
+    for group in [1, 2] {
+        std::fs::remove_dir_all(dir.path().join(format!("groups/{group}/state"))).unwrap();
+    }
+    let mut config = config(dir.path());
+    (config.cold_start.opening_max, config.cold_start.restoring_max) = (1, 1);
+    let mut seams = Seams::production(&config).unwrap();
+    let gate = Gate::closed();
+    let workers = Arc::clone(&seams.workers.restore);
+    seams.workers.restore = Arc::new(SlowRestores { workers, gate: Arc::clone(&gate) });
+    let node = super::open::open(config, seams, None).await.unwrap();
+    let gate = LetThrough(gate);
+    let expected = [
+        (GroupId(1), GroupReadiness::Restoring),
+        (GroupId(2), GroupReadiness::Restoring),
+        (GroupId(3), GroupReadiness::Ready),
+    ];
+    let skipped = async {
+        while !expected.iter().all(|group| node.readiness().groups.contains(group)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let came = tokio::time::timeout(TIMEOUT, skipped).await;
+    assert!(came.is_ok(), "{:?}", node.readiness().groups);
+    assert_eq!(
+        node.get(vec![250], ReadLevel::Linearizable).await.unwrap(),
+        Some(Bytes::from_static(b"value"))
+    );
+    node.put(vec![250], "again").await.unwrap();
+    drop(gate);
+    node.ready(TIMEOUT).await.unwrap();
+    for first in [0_u8, 100] {
+        let value = node.get(vec![first], ReadLevel::Linearizable).await.unwrap();
+        assert_eq!(value, Some(Bytes::from_static(b"value")));
+    }
+    let ends: Vec<_> = (1..=3)
+        .map(|group| node.group(GroupId(group)).local_report().unwrap().cold_starts)
+        .map(|starts| starts.iter().map(|start| (start.outcome.label(), start.reason)).collect::<Vec<_>>())
+        .collect();
+    let restored = vec![("fallback", "missing_meta")];
+    assert_eq!(ends, [restored.clone(), restored, vec![("skipped", "none")]]);
     node.shutdown().await.unwrap();
 }
 
