@@ -33,7 +33,7 @@ impl Actor {
     pub(crate) fn publish_at(&mut self, entry: &Entry, conf: Option<&AppliedConf>) {
         if let Some(relabel) = Relabel::of(entry, conf) {
             self.publisher.relabel = Some(relabel);
-            self.publish(None);
+            self.publish();
         }
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use quorate_storage::cold_start::Policy;
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 use self::machine::{Ability, Second};
 use self::rules::{Bound, ColdStart};
@@ -60,7 +60,7 @@ fn numbered(numbers: &str) -> Option<Bound> {
 fn exhaust(manner: Manner) {
     let ((name, bound), seen, began) = (chosen(manner.second), Arc::new(Seen::default()), Instant::now());
     let model = ColdStart { bound, manner, seen: Arc::clone(&seen) };
-    let checker = model.checker().threads(THREADS);
+    let checker = model.checker().threads(THREADS).finish_when(HasDiscoveries::AnyFailures);
     // Breadth first finds the shortest way to a mistake; depth first takes a tenth of the memory.
     if name == "small" {
         report(manner, (&name, bound), &seen, began, &checker.spawn_bfs().join());

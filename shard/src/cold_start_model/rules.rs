@@ -309,13 +309,12 @@ impl ColdStart {
         let memory = &state.replicas[at].memory;
         let clock = Image { marker: memory.applied, has_ceiling: memory.has_ceiling, ..memory.image };
         let mut record = self.manner.second.record(clock, at);
-        let conf = (kind == Kind::Conf).then(|| {
-            let (conf_state, descriptor) = self.manner.second.membership(true);
-            Box::new(AppliedConf { conf_state, descriptor, refused: None })
-        });
-        let entry = ApplyEntry { entry: entry(index, kind), conf: conf.clone(), reply: None };
+        let conf = (kind == Kind::Conf).then(|| Box::new(self.conf_change()));
+        let entry = ApplyEntry { entry: entry(index, kind), conf, reply: None };
         #[cfg(feature = "planted-bugs")]
-        self.publish_at(state, at, &entry);
+        if crate::actor::planted::Relabel::of(&entry.entry, entry.conf.as_deref()).is_some() {
+            state.replicas[at].memory.asked = Some(index);
+        }
         let batch =
             Batch::build(vec![entry], &mut record, &InClear).expect("the model's entries can be read");
         let memory = &mut state.replicas[at].memory;
@@ -331,32 +330,41 @@ impl ColdStart {
         memory.shown = memory.applied;
     }
 
+    fn conf_change(&self) -> AppliedConf {
+        let (conf_state, descriptor) = self.manner.second.membership(true);
+        AppliedConf { conf_state, descriptor, refused: None }
+    }
+
     fn publish(&self, state: &mut State, at: usize) {
         state.publishes_left -= 1;
         let memory = &mut state.replicas[at].memory;
         let label = label_of(&self.manner.second.record(memory.image, at)).record;
-        let snapshot = Snapshot {
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "changed by a planted mistake")
+        )]
+        let mut snapshot = Snapshot {
             index: byte(label.applied.index),
             has_changed: self.manner.second.has_changed(&label),
             has_ceiling: label.hlc_ceiling >= CEILING,
             content: memory.image.content,
         };
+        #[cfg(feature = "planted-bugs")]
+        self.relabel(memory, &mut snapshot, at);
         memory.publishing = Some(Publishing { done: 0, snapshot, durable: 0 });
     }
 
-    /// As a conf change does that publishes: see `Planted::ConfChangePublishes`.
+    /// As a conf change would that publishes: it says what the label is, and the view is taken some time later. See
+    /// `Planted::ConfChangePublishes`.
     #[cfg(feature = "planted-bugs")]
-    fn publish_at(&self, state: &mut State, at: usize, entry: &ApplyEntry) {
-        let relabel = crate::actor::planted::Relabel::of(&entry.entry, entry.conf.as_deref());
-        let is_idle = state.publishes_left > 0 && state.replicas[at].memory.publishing.is_none();
-        let Some(relabel) = relabel.filter(|_| is_idle) else { return };
-        self.publish(state, at);
-        if let Some(publishing) = &mut state.replicas[at].memory.publishing {
-            let mut label = self.manner.second.record(publishing.snapshot.image(), at);
-            relabel.apply(&mut label);
-            publishing.snapshot.index = byte(label.applied.index);
-            publishing.snapshot.has_changed = self.manner.second.has_changed(&label);
-        }
+    fn relabel(&self, memory: &mut Memory, snapshot: &mut Snapshot, at: usize) {
+        let Some(asked) = memory.asked.take() else { return };
+        let conf = self.conf_change();
+        let relabel = crate::actor::planted::Relabel::of(&entry(asked, Kind::Conf), Some(&conf));
+        let mut label = self.manner.second.record(snapshot.image(), at);
+        relabel.iter().for_each(|relabel| relabel.apply(&mut label));
+        snapshot.index = byte(label.applied.index);
+        snapshot.has_changed = self.manner.second.has_changed(&label);
     }
 
     /// The next step; those that leave nothing behind are no step of their own.

@@ -129,6 +129,9 @@ pub(super) struct Memory {
     pub(super) lacks_members: bool,
     pub(super) publishing: Option<Publishing>,
     pub(super) installing: Option<Installing>,
+    /// A conf change that has asked for a snapshot under its own label.
+    #[cfg(feature = "planted-bugs")]
+    pub(super) asked: Option<u8>,
 }
 
 /// A snapshot being published.
