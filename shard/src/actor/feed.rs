@@ -43,10 +43,12 @@ impl Actor {
             Event::SnapshotOffered(offer) => self.on_snapshot_offered(offer),
             Event::WaitedRecorded { is_recorded } => self.on_waited_recorded(is_recorded),
             Event::SnapshotWanted(wanted) => self.on_snapshot_wanted(wanted),
+            Event::ScrubWanted => self.upkeep.scrub.ask(),
             Event::ListSnapshots { reply } => drop(reply.send(self.publisher.tokens().to_vec())),
             Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
             Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),
             Event::ConsistencyChecked(report) => self.on_checked(&report),
+            Event::StoreLookedAt(looked_at) => self.on_store_looked_at(looked_at),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }
@@ -77,7 +79,7 @@ impl Actor {
                 let ticket = self.pending.add(Waiting::Transfer(reply));
                 self.inputs.push(Input::Transfer { ticket, to });
             }
-            Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::PublishSnapshot { at_least, reply } => self.publish_for(at_least, reply),
             Request::Time(call) => self.take_time_call(call),
             Request::CheckConsistency { reply } => self.check_consistency(reply),
         }

@@ -259,8 +259,21 @@ impl GroupHandle {
     /// # Errors
     /// [`Error::Read`] if it could not be written.
     pub async fn publish_snapshot(&self, deadline: Duration) -> Result<SnapshotToken> {
+        self.ask_for_snapshot(None, deadline).await
+    }
+
+    /// Gives a snapshot that holds the entry `at_least`: the newest if it does, else one that is published for it. So who
+    /// asks again after a deadline, for the same entry, gets what was begun for him before, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the entry is not applied here yet; [`Error::Read`] if the snapshot could not be written.
+    pub async fn snapshot_of(&self, at_least: Index, deadline: Duration) -> Result<SnapshotToken> {
+        self.ask_for_snapshot(Some(at_least), deadline).await
+    }
+
+    async fn ask_for_snapshot(&self, at_least: Option<Index>, deadline: Duration) -> Result<SnapshotToken> {
         let (reply, answer) = oneshot::channel();
-        self.request(Request::PublishSnapshot { reply }, 0)?;
+        self.request(Request::PublishSnapshot { at_least, reply }, 0)?;
         self.answered(answer, deadline, false).await
     }
 
@@ -367,6 +380,12 @@ impl GroupHandle {
     /// Lets this replica campaign without waiting for its election timeout.
     pub fn campaign(&self) {
         drop(self.inner.events.send(Event::Campaign));
+    }
+
+    /// Has the background scan of this replica begin at the next tick, whatever its interval, or once more when the one
+    /// that runs has ended. [`GroupStatus::last_scrub`] and the counters tell how it went. Never blocks.
+    pub fn begin_scrub(&self) {
+        drop(self.inner.events.send(Event::ScrubWanted));
     }
 
     /// Tells the group that its store gave something else than what was written to it, or nothing

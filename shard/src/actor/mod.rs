@@ -30,6 +30,7 @@ pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
+mod rebuild;
 mod report;
 mod restore;
 mod run;
@@ -64,8 +65,8 @@ pub use read::{ReadGuard, ReadLevel};
 pub use scrub::{ScrubBudget, Scrubbed};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{
-    AppliedListener, BackgroundConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig,
-    StartSpec, StateContext, StateMachineFactory,
+    AppliedListener, BackgroundConfig, BloatConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers,
+    SnapshotConfig, StartSpec, StateContext, StateMachineFactory,
 };
 pub use start::{StartError, start_group};
 pub use status::{ActorCounters, GroupStatus, Lifecycle};

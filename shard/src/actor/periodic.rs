@@ -16,18 +16,26 @@ pub(crate) struct Periodic {
     interval: Duration,
     next_at: Duration,
     is_running: bool,
+    /// Somebody has asked for it, whatever the interval.
+    is_asked_for: bool,
 }
 
 impl Periodic {
     /// The first time at any moment of the first interval: also groups that are started more often than that have their
     /// turn, and those that are started together do not work together.
     pub(crate) fn new(interval: Duration, now: Duration, rng: &dyn Rng) -> Self {
-        Self { interval, next_at: now + drawn(interval, rng), is_running: false }
+        Self { interval, next_at: now + drawn(interval, rng), is_running: false, is_asked_for: false }
     }
 
     /// Whether it is to begin now.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
-        !self.interval.is_zero() && !self.is_running && now >= self.next_at
+        let is_time = !self.interval.is_zero() && now >= self.next_at;
+        !self.is_running && (is_time || self.is_asked_for)
+    }
+
+    /// It is due now, or once more when the one that runs has ended.
+    pub(crate) fn ask(&mut self) {
+        self.is_asked_for = true;
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -36,6 +44,7 @@ impl Periodic {
 
     pub(crate) fn begin(&mut self) {
         self.is_running = true;
+        self.is_asked_for = false;
     }
 
     /// It was done, or is somebody else's turn.
@@ -99,5 +108,20 @@ mod tests {
         assert!(!periodic.is_due(HOUR) && periodic.is_due(HOUR + RETRY_AFTER));
         let never = Periodic::new(Duration::ZERO, HOUR, &rng);
         assert!(!never.is_due(HOUR * 1_000_000));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_due_once_also_while_it_runs_and_without_an_interval() {
+        let mut periodic = Periodic::new(Duration::ZERO, HOUR, &SeededRng::new(1));
+        periodic.ask();
+        assert!(periodic.is_due(HOUR));
+        periodic.begin();
+        periodic.ask();
+        assert!(!periodic.is_due(HOUR), "one at a time");
+        periodic.done(HOUR, &SeededRng::new(1));
+        assert!(periodic.is_due(HOUR));
+        periodic.begin();
+        periodic.done(HOUR, &SeededRng::new(1));
+        assert!(!periodic.is_due(HOUR * 2));
     }
 }

@@ -1,13 +1,20 @@
 //! Rot in every place of a small cluster's files, by command: see `quorate_tests::corruption`.
 
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quorate::StoreKind;
 use quorate_tests::corruption::attempt::{Depth, attempt};
 use quorate_tests::corruption::case::Case;
 use quorate_tests::corruption::image::{Image, images};
+use quorate_tests::corruption::large::{self, Instance, Settings};
 use quorate_tests::corruption::run::{Report, run};
 use quorate_tests::corruption::{Error, helical, plan};
+
+/// Most of their time they wait.
+const LABS: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +38,42 @@ enum Mode {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Damages a large instance on real files.
+    Large(Large),
+    /// Tells the files that `run` damages: their sizes, and how much of them was ever written.
+    Files,
+}
+
+#[derive(clap::Args)]
+struct Large {
+    /// `lsm` or `sled`.
+    #[arg(long, default_value_t = StoreKind::Lsm)]
+    store: StoreKind,
+    /// Bytes of one replica's files together, about.
+    #[arg(long, default_value_t = 64)]
+    mib: u64,
+    /// So many cases, drawn from one node: by bytes, and from each kind of file.
+    #[arg(long, default_value_t = 1_000)]
+    cases: usize,
+    /// Instead: this one case, as the table names it.
+    #[arg(long)]
+    case: Option<Case>,
+    /// Where the instance is, or is to be; it stays there. Default: a temporary directory (of `TMPDIR`), which stays if a
+    /// case comes to what must never be.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Clusters that try cases side by side.
+    #[arg(long, default_value_t = LABS)]
+    labs: NonZeroUsize,
+    /// Decides what is written and drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// JSON in the place of the table.
+    #[arg(long)]
+    json: bool,
+    /// Tells every case.
+    #[arg(long)]
+    verbose: bool,
 }
 
 #[derive(clap::Args)]
@@ -64,15 +107,70 @@ fn share(text: &str) -> Result<(usize, usize), &'static str> {
 
 #[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
 fn main() -> ExitCode {
-    let mode = Cli::parse().mode;
-    let outcome = images().map(|images| match mode {
-        Mode::Run(plan) => run_plan(&images, &plan),
-        Mode::Case { name, seed } => try_one(&images, &name, seed),
-    });
+    let outcome = match Cli::parse().mode {
+        Mode::Run(plan) => images().map(|images| run_plan(&images, &plan)),
+        Mode::Case { name, seed } => images().map(|images| try_one(&images, &name, seed)),
+        Mode::Large(large) => run_large(&large),
+        Mode::Files => images().map(|images| tell_files(&images)),
+    };
     outcome.unwrap_or_else(|error: Error| {
         eprintln!("corruption: {error}");
         ExitCode::FAILURE
     })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn tell_files(images: &[Image]) -> ExitCode {
+    for image in images {
+        for (node, disk) in image.disks.iter().enumerate() {
+            for (path, bytes) in disk.files() {
+                let written = disk.written(&path).unwrap_or_default();
+                let written: u64 = written.into_iter().map(|part| part.end - part.start).sum();
+                println!("{} {node}:{} bytes={bytes} written={written}", image.end.name(), path.display());
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this tool is for")]
+fn run_large(options: &Large) -> Result<ExitCode, Error> {
+    let settings = Settings { store: options.store, bytes: options.mib << 20, seed: options.seed };
+    let mut instance = Instance::prepare(settings, options.dir.as_deref()).map_err(Box::new)?;
+    let cases = match &options.case {
+        Some(case) => case.damages.clone(),
+        None => large::draw_cases(&instance, options.cases, options.seed),
+    };
+    let is_one = options.case.is_some();
+    let report = large::run(&instance, &cases, options.labs, &mut |at, name, tried| {
+        match tried {
+            Ok(tried) if is_one || options.verbose => {
+                let outcome = tried.outcome.map_or("unchanged", |outcome| outcome.name());
+                let means = tried.means.map_or("nothing", |means| means.name());
+                println!("{name}: {outcome}, found by {means}; {}", tried.what.join("; "));
+            }
+            Ok(_) => {}
+            Err(what) => println!("VIOLATION {name}: {what}"),
+        }
+        if (at + 1).is_multiple_of(cases.len().div_ceil(20).max(1)) {
+            eprintln!("{} of {} cases", at + 1, cases.len());
+        }
+    });
+    let report = report.map_err(Box::new)?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    } else {
+        println!("{report}");
+    }
+    if report.report.violation_count() == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let dir = instance.keep().display();
+    let (store, mib, seed) = (options.store, options.mib, options.seed);
+    println!(
+        "again: corruption large --store {store} --mib {mib} --seed {seed} --dir {dir} --case clean,CASE"
+    );
+    Ok(ExitCode::FAILURE)
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this tool is for")]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr;
 
-use quorate_storage::disk::{Disk, OpenMode, SimDisk};
+use quorate_storage::disk::{Disk, OpenMode};
 
 /// The pieces of a device that go bad together.
 pub const SECTORS: [u64; 2] = [512, 4_096];
@@ -63,30 +63,35 @@ impl Damage {
     ///
     /// # Errors
     /// The file is not there, or is shorter.
-    pub fn apply(self, disk: &SimDisk, path: &Path, older: &SimDisk) -> io::Result<bool> {
-        let before = read(disk, path)?;
+    pub fn apply(self, disk: &dyn Disk, path: &Path, older: &dyn Disk) -> io::Result<bool> {
         match self {
-            Self::Flip(at) => disk.flip(path, at, 1 << (at % 8))?,
-            Self::Invert(at) => disk.flip(path, at, 0xff)?,
-            Self::Truncate(at) => disk.truncate(path, at)?,
-            Self::Zero(at, count) => {
-                let mut bytes = before.clone();
-                range(&mut bytes, at, count)?.fill(0);
-                write(disk, path, &bytes)?;
+            Self::Flip(at) => invert(disk, path, at, 1 << (at % 8)),
+            Self::Invert(at) => invert(disk, path, at, 0xff),
+            Self::Truncate(at) => {
+                let file = disk.open(path, OpenMode::Write)?;
+                let is_shorter = at < file.len()?;
+                file.set_len(at)?;
+                Ok(is_shorter)
             }
-            Self::Swap(at) => {
-                let mut bytes = before.clone();
-                let (first, second) = range(&mut bytes, at, 2 * SECTORS[1])?.split_at_mut(4_096);
-                first.swap_with_slice(second);
-                write(disk, path, &bytes)?;
+            Self::Zero(at, count) => replace(disk, path, (at, count), |bytes| bytes.fill(0)),
+            Self::Swap(at) => replace(disk, path, (at, 2 * SECTORS[1]), |bytes| {
+                let (first, second) = bytes.split_at_mut(4_096.min(bytes.len()));
+                if first.len() == second.len() {
+                    first.swap_with_slice(second);
+                }
+            }),
+            Self::Older => {
+                let (before, now) = (read(disk, path)?, read(older, path)?);
+                let file = disk.open(path, OpenMode::Write)?;
+                file.set_len(now.len() as u64)?;
+                file.write_all_at(&now, 0)?;
+                Ok(now != before)
             }
-            Self::Older => write(disk, path, &read(older, path)?)?,
             Self::Delete => {
                 disk.remove_file(path)?;
-                return Ok(true);
+                Ok(true)
             }
         }
-        Ok(read(disk, path)? != before)
     }
 }
 
@@ -128,29 +133,43 @@ impl FromStr for Damage {
 ///
 /// # Errors
 /// There is no such file.
-pub fn read(disk: &SimDisk, path: &Path) -> io::Result<Vec<u8>> {
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path, OpenMode::Read)?;
     let mut bytes = vec![0; usize::try_from(file.len()?).expect("small files")];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
 
-fn write(disk: &SimDisk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Changes the bits of `mask` in the byte at `at`.
+fn invert(disk: &dyn Disk, path: &Path, at: u64, mask: u8) -> io::Result<bool> {
     let file = disk.open(path, OpenMode::Write)?;
-    file.set_len(bytes.len() as u64)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_data()
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[byte[0] ^ mask], at)?;
+    Ok(true)
 }
 
-/// `count` bytes from `at` on, fewer at the end of the file.
-fn range(bytes: &mut [u8], at: u64, count: u64) -> io::Result<&mut [u8]> {
-    let at = usize::try_from(at).expect("small files");
-    let end = at.saturating_add(usize::try_from(count).expect("a sector or two")).min(bytes.len());
-    bytes.get_mut(at..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+/// Has `change` work on `count` bytes from `at` on, fewer at the end of the file.
+fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    (at, count): (u64, u64),
+    change: impl FnOnce(&mut [u8]),
+) -> io::Result<bool> {
+    let file = disk.open(path, OpenMode::Write)?;
+    let count = file.len()?.checked_sub(at).ok_or(io::ErrorKind::UnexpectedEof)?.min(count);
+    let mut before = vec![0; usize::try_from(count).expect("a sector or two")];
+    file.read_exact_at(&mut before, at)?;
+    let mut after = before.clone();
+    change(&mut after);
+    file.write_all_at(&after, at)?;
+    Ok(after != before)
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate_storage::disk::SimDisk;
+
     use super::*;
 
     #[test]

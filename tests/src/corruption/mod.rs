@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod damage;
 pub mod helical;
 pub mod image;
+pub mod large;
 mod panics;
 pub mod place;
 pub mod plan;
@@ -22,6 +23,9 @@ pub enum Error {
     /// The engine failed where nothing was damaged.
     #[error(transparent)]
     Engine(#[from] quorate::Error),
+    /// A large instance could not be made, or run.
+    #[error(transparent)]
+    Large(#[from] Box<large::Error>),
     /// The history did not come to what the cases need.
     #[error("the history of {group} on {node} has no snapshot, or was not applied")]
     History {

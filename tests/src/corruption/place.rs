@@ -1,5 +1,6 @@
 //! Which file of which node is damaged, and what the format says of its bytes.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,20 @@ pub enum FileKind {
     Snapshot,
     /// The batches of the in-memory store.
     Store,
+    /// A table of an LSM tree.
+    Table,
+    /// Which tables an LSM tree has: a version, and which one is current.
+    Version,
+    /// The log of a sled database, where all it holds is.
+    Sled,
+    /// Where in that log what is.
+    SledIndex,
+    /// How the database was made.
+    SledConfig,
+    /// Items too large for that log.
+    SledBlob,
+    /// Whether the database is to be trusted.
+    Trust,
 }
 
 impl FileKind {
@@ -49,11 +64,41 @@ impl FileKind {
             "reserve" => Some(Self::Reserve),
             "replica" => Some(Self::Replica),
             "batches" => Some(Self::Store),
-            _ => match path.extension()?.to_str()? {
-                "wal" => Some(Self::Log),
-                "snap" => Some(Self::Snapshot),
-                _ => None,
+            "trust" => Some(Self::Trust),
+            _ => match path.extension().and_then(OsStr::to_str) {
+                Some("wal") => Some(Self::Log),
+                Some("snap") => Some(Self::Snapshot),
+                _ => Self::of_library(path, name),
             },
+        }
+    }
+
+    /// Of a file of a store's library.
+    fn of_library(path: &Path, name: &str) -> Option<Self> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match path.parent()?.file_name()?.to_str()? {
+            "tables" => Some(Self::Table),
+            "blobs" => Some(Self::SledBlob),
+            "db" if name == "db" => Some(Self::Sled),
+            "db" if name == "conf" => Some(Self::SledConfig),
+            "db" if name.starts_with("snap.") => Some(Self::SledIndex),
+            _ if name == "current" || name.strip_prefix('v').is_some_and(is_number) => Some(Self::Version),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a part of a state store: of what can be rebuilt from snapshot and log.
+    pub const fn is_store(self) -> bool {
+        match self {
+            Self::Node | Self::Peers | Self::Reserve | Self::Replica | Self::Log | Self::Snapshot => false,
+            Self::Store
+            | Self::Table
+            | Self::Version
+            | Self::Sled
+            | Self::SledIndex
+            | Self::SledConfig
+            | Self::SledBlob
+            | Self::Trust => true,
         }
     }
 
@@ -67,6 +112,13 @@ impl FileKind {
             Self::Log => "log",
             Self::Snapshot => "snapshot",
             Self::Store => "store",
+            Self::Table => "table",
+            Self::Version => "version",
+            Self::Sled => "sled",
+            Self::SledIndex => "sled_index",
+            Self::SledConfig => "sled_conf",
+            Self::SledBlob => "sled_blob",
+            Self::Trust => "trust",
         }
     }
 }

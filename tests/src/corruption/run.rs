@@ -79,7 +79,7 @@ pub fn run(
                 let image = images.iter().find(|image| image.end == case.end);
                 let tried =
                     image.map_or(Err("no such image".to_owned()), |image| attempt(image, case, depth, seed));
-                report.lock().add(case, tried);
+                report.lock().add(label(case), &case.to_string(), tried.map(|tried| tried.outcome));
             }
         };
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -110,18 +110,22 @@ impl Report {
         self.rows.values().filter_map(|row| row.outcomes.get(&outcome)).sum()
     }
 
-    fn add(&mut self, case: &Case, tried: Result<super::attempt::Attempt, String>) {
+    /// One more case, of this kind of file and of damage.
+    pub(super) fn add(
+        &mut self,
+        label: (&'static str, &'static str),
+        case: &str,
+        tried: Result<Option<Outcome>, String>,
+    ) {
         self.cases += 1;
-        let row = self.rows.entry(label(case)).or_default();
+        let row = self.rows.entry(label).or_default();
         match tried {
-            Ok(attempt) => match attempt.outcome {
-                Some(outcome) => *row.outcomes.entry(outcome).or_default() += 1,
-                None => row.unchanged += 1,
-            },
+            Ok(Some(outcome)) => *row.outcomes.entry(outcome).or_default() += 1,
+            Ok(None) => row.unchanged += 1,
             Err(what) => {
                 row.violations += 1;
                 if self.violations.len() < VIOLATIONS_MAX {
-                    self.violations.push(Violation { case: case.to_string(), what });
+                    self.violations.push(Violation { case: case.to_owned(), what });
                 }
             }
         }
@@ -147,13 +151,13 @@ fn by_name<S: serde::Serializer>(
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<9} {:<9}", "file", "damage")?;
+        write!(f, "{:<10} {:<9}", "file", "damage")?;
         for outcome in Outcome::ALL {
             write!(f, " {:>11}", outcome.name())?;
         }
         writeln!(f, " {:>9} {:>10}", "unchanged", "violations")?;
         for ((file, damage), row) in &self.rows {
-            write!(f, "{file:<9} {damage:<9}")?;
+            write!(f, "{file:<10} {damage:<9}")?;
             for outcome in Outcome::ALL {
                 write!(f, " {:>11}", row.outcomes.get(&outcome).copied().unwrap_or(0))?;
             }

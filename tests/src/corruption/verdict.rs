@@ -13,6 +13,9 @@ use super::world::ReplicaEnd;
 pub enum Outcome {
     /// The bytes are none that anybody reads, by the format's own words.
     Unused,
+    /// The store's library keeps nothing in these bytes that counts any more: opened with them, every value, the counts and
+    /// the digest are right. Only of a store whose files have no checksums of their own for us to look at.
+    Unread,
     /// A file is gone as a whole, or an older one is in its place, or the last write of a log never came: nothing on
     /// this disk can tell (`docs/FORMAT.md`, "What the files cannot show"), and nothing of it was needed.
     Unseen,
@@ -30,8 +33,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// All, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unused,
+        Self::Unread,
         Self::Unseen,
         Self::Dormant,
         Self::Rebuilt,
@@ -44,6 +48,7 @@ impl Outcome {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unused => "unused",
+            Self::Unread => "unread",
             Self::Unseen => "unseen",
             Self::Dormant => "dormant",
             Self::Rebuilt => "rebuilt",

@@ -44,6 +44,21 @@ async fn every_replica_is_scanned_once_an_interval() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scan_that_is_asked_for_begins_at_once_and_comes_once() {
+    let mut config = scrubbing();
+    config.background.scrub_interval = Duration::ZERO;
+    let (_network, nodes, _) = kv_cluster(1, &config).await;
+    fill(&nodes, 10).await;
+    tokio::time::sleep(INTERVAL).await;
+    assert!(nodes[0].handle.status().last_scrub.is_none(), "nobody has asked");
+    nodes[0].handle.begin_scrub();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(nodes[0].handle.status().last_scrub.unwrap().records, 10);
+    tokio::time::sleep(INTERVAL).await;
+    assert_eq!(nodes[0].handle.stats().scrub.completed.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_rots_is_put_aside_and_a_fresh_one_is_published() {
     let (_network, nodes, _) = kv_cluster(1, &scrubbing()).await;
     fill(&nodes, 50).await;
