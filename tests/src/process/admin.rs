@@ -18,16 +18,17 @@ pub fn page(admin: SocketAddr, path: &str) -> String {
     body.to_owned()
 }
 
-/// One series of a page of metrics.
-#[derive(Clone, Debug, PartialEq)]
+/// One series of a metric that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its value.
-    pub value: f64,
+    pub value: u64,
 }
 
-/// The series of the metric `name` on a page of metrics. Label values must hold no quotes and commas, and ours do not.
+/// The series of the metric `name`, which counts, on a page of metrics. Label values must hold no quotes and commas, and
+/// ours do not.
 ///
 /// # Panics
 /// If a line of it cannot be read.

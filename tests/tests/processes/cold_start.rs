@@ -73,7 +73,7 @@ fn counted_starts(spec: &NodeSpec) -> BTreeMap<u16, (String, String)> {
     let metrics = page(spec.admin, "/metrics");
     let mut starts = BTreeMap::new();
     for start in series(&metrics, "quorate_cold_start_restore_total") {
-        assert!(start.value == 1.0, "a group starts once: {start:?}");
+        assert!(start.value == 1, "a group starts once: {start:?}");
         let group = start.labels["group"].parse().expect("a group's id");
         let what = (start.labels["outcome"].clone(), start.labels["fallback_reason"].clone());
         assert!(starts.insert(group, what).is_none(), "a group starts in one way: {start:?}");
@@ -90,7 +90,7 @@ fn all_skipped() -> BTreeMap<u16, (String, String)> {
     (0..=GROUPS).map(|group| (group, start("skipped", "none"))).collect()
 }
 
-fn value(spec: &NodeSpec, name: &str) -> f64 {
+fn value(spec: &NodeSpec, name: &str) -> u64 {
     series(&page(spec.admin, "/metrics"), name).iter().map(|series| series.value).sum()
 }
 
@@ -161,7 +161,7 @@ async fn an_idle_node_that_is_killed_restores_nothing() {
     nodes.pop().unwrap().kill();
     let node = Node::start(third);
     assert_eq!(starts(third).await, all_skipped());
-    assert_eq!(value(third, "quorate_cold_start_read_bytes_total"), 0.0);
+    assert_eq!(value(third, "quorate_cold_start_read_bytes_total"), 0);
     check(third, 1).await;
     assert!(node.terminate().success());
     for node in nodes {
@@ -193,7 +193,7 @@ async fn nodes_killed_under_load_replay_their_tails_and_restore_nothing() {
     let nodes = Node::start_all(&specs);
     for spec in &specs {
         assert_eq!(starts(spec).await, all_skipped(), "node {}", spec.id);
-        assert_eq!(value(spec, "quorate_cold_start_read_bytes_total"), 0.0);
+        assert_eq!(value(spec, "quorate_cold_start_read_bytes_total"), 0);
         let logged = logged_starts(spec);
         let metrics = page(spec.admin, "/metrics");
         for applied in series(&metrics, "quorate_group_applied_entries_total") {
@@ -203,7 +203,7 @@ async fn nodes_killed_under_load_replay_their_tails_and_restore_nothing() {
             let snapshot = snapshot.unwrap_or_else(|| panic!("{}", logged[group]));
             let last = status(spec, group.parse().expect("an id"), "commit_index");
             let tail = last - snapshot;
-            assert!(applied.value <= tail as f64, "group {group}: {} of a tail of {tail}", applied.value);
+            assert!(applied.value <= tail, "group {group}: {} of a tail of {tail}", applied.value);
         }
     }
     check(&specs[1], 1).await;
@@ -294,7 +294,7 @@ async fn a_snapshot_that_rots_unneeded_is_found_and_replaced() {
     until("found", || !snapshots(third, 1, ".bad").is_empty()).await;
     let is_replaced = || snapshots(third, 1, ".snap").last().is_some_and(|newest| *newest > rotten);
     until("replaced", is_replaced).await;
-    until("counted", || value(third, "quorate_snapshots_corrupt_total") == 1.0).await;
+    until("counted", || value(third, "quorate_snapshots_corrupt_total") == 1).await;
     assert!(node.terminate().success());
 
     // The one in its place carries a whole state.
