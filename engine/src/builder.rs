@@ -42,6 +42,7 @@ impl Builder {
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
         self.config.cluster = cluster_id(name);
+        self.config.cluster_name = Some(name.to_owned());
         self
     }
 

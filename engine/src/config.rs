@@ -80,8 +80,8 @@ pub struct SnapshotConfig {
     pub follower_grace: Duration,
     /// Snapshots kept, as far as they take no more than three times the newest. Default 3; 2 or 3.
     pub kept: usize,
-    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second. Default
-    /// 64 MiB; 1 KiB to 16 GiB.
+    /// Bytes of snapshots that this node writes, reads back to verify them, sends or restores, and of stores that
+    /// it builds anew, in a second. Default 64 MiB; 1 KiB to 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots that this node writes at one time. Default 2; 1 to 64.
     pub publishing_max: usize,
@@ -239,6 +239,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
+    /// The name that its id is made of ([`cluster_id`]), for people; another name does not count. Default `quorate`.
+    pub cluster_name: Option<String>,
     /// Its id, never 0. Default 1.
     pub node: NodeId,
     /// Where it listens for other nodes; `None` opens no port and needs no peers.
@@ -286,6 +288,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             cluster: cluster_id("quorate"),
+            cluster_name: Some("quorate".to_owned()),
             node: NodeId(1),
             listen: None,
             bootstrap: Bootstrap { nodes: Vec::new(), ranges: vec![KeyRange::all()], replication: 3 },

@@ -9,7 +9,7 @@ use quorate_shard::router::{Limits, Target};
 use quorate_shard::rpc::{Call, READ_BYTES_MAX, Reply, Scan};
 use quorate_storage::kv::KeysPage;
 use quorate_storage::snapshot::SnapshotToken;
-use quorate_storage::{EntryId, GroupDescriptor, GroupId, KeyRange, NodeId, ReplicaId, Timestamp};
+use quorate_storage::{EntryId, GroupDescriptor, GroupId, Index, KeyRange, NodeId, ReplicaId, Timestamp};
 use quorate_telemetry::stats::GroupReport;
 
 use crate::error::{Error, Result};
@@ -70,6 +70,19 @@ impl Group {
         let missing = quorate_shard::Error::NoSuchGroup { group: self.id };
         let handle = self.core.registry.get(self.id).ok_or(missing)?;
         Ok(handle.publish_snapshot(timeout).await?)
+    }
+
+    /// A snapshot of the replica on this node that holds the entry `at_least`: the newest if it does, else one that is
+    /// published for it. To be asked for again after a deadline: unlike [`Group::publish_snapshot`] it is then answered by
+    /// what was begun before, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// As [`Group::publish_snapshot`]; [`quorate_shard::Error::Busy`] if the entry is not applied here yet.
+    pub async fn snapshot_of(&self, at_least: Index, timeout: Duration) -> Result<SnapshotToken> {
+        self.core.check_running()?;
+        let missing = quorate_shard::Error::NoSuchGroup { group: self.id };
+        let handle = self.core.registry.get(self.id).ok_or(missing)?;
+        Ok(handle.snapshot_of(at_least, timeout).await?)
     }
 
     /// Has the replica on this node scan what it keeps, values and snapshots, without waiting for the interval. Returns at

@@ -105,6 +105,9 @@ metrics! {
     SCRUBS_INTERRUPTED: Counter, Count, "quorate_scrubs_interrupted_total", "Background scans that were broken off without a result.";
     SCRUBS_ROTTEN: Counter, Count, "quorate_scrubs_rotten_total", "Background scans that found a state store rotten.";
     SCRUB_READ_BYTES: Counter, Bytes, "quorate_scrub_read_bytes_total", "Bytes read by background scans.";
+    STORES_REBUILT: Counter, Count, "quorate_stores_rebuilt_total", "State stores built anew because their files took far more room than what they held.";
+    STORE_REBUILDS_OVERTAKEN: Counter, Count, "quorate_store_rebuilds_overtaken_total", "Rebuilds of a bloated state store given up because too much was applied meanwhile.";
+    STORE_REBUILDS_FAILED: Counter, Count, "quorate_store_rebuilds_failed_total", "Rebuilds of a bloated state store that failed; it stayed as it was.";
     CONSISTENCY_CHECKS: Counter, Count, "quorate_consistency_checks_total", "Comparisons of replicas' states, begun by their leader here.";
     CONSISTENCY_UNVERIFIED: Counter, Count, "quorate_consistency_unverified_total", "Comparisons that had fewer than two states to compare.";
     CONSISTENCY_DIVERGED: Counter, Count, "quorate_consistency_diverged_total", "Comparisons in which a majority proved a replica's state wrong.";
@@ -157,6 +160,9 @@ metrics! {
     GROUP_SNAPSHOT_INDEX: Gauge, Count, "quorate_group_snapshot_index", "Index of the newest snapshot.";
     GROUP_PENDING_PROPOSALS: Gauge, Count, "quorate_group_pending_proposals", "Proposals taken and not answered yet.";
     GROUP_LOG_BYTES: Gauge, Bytes, "quorate_group_log_bytes", "Bytes of log files on disk.";
+    GROUP_STORE_DISK_BYTES: Gauge, Bytes, "quorate_group_store_disk_bytes", "Bytes of the state store's files, as of the latest look.";
+    GROUP_STORE_LIVE_BYTES: Gauge, Bytes, "quorate_group_store_live_bytes", "Bytes of the keys and values in the state store, as of the latest look.";
+    GROUP_HLC_CEILING: Gauge, Seconds, "quorate_group_hlc_ceiling_timestamp_seconds", "Unix time below which the group's leader may give timestamps, as far as this replica has applied; 0 before the first lease.";
     GROUP_SCRUBBED: Gauge, Seconds, "quorate_group_scrubbed_timestamp_seconds", "When the latest background scan that found the state whole ended, in seconds since the Unix epoch.";
     GROUP_PROPOSALS: Counter, Count, "quorate_group_proposals_total", "Proposals answered, by how they ended.";
     GROUP_READS: Counter, Count, "quorate_group_reads_total", "Reads answered, however they ended.";

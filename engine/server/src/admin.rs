@@ -9,7 +9,7 @@
 //! | `/metrics` | Prometheus text |
 //! | `/status` | JSON: the node in short, and which of its replicas are out of service |
 //! | `/groups`, `/groups/{id}` | JSON |
-//! | `/groups/{id}/snapshot` | `POST`: publishes a snapshot of the replica here |
+//! | `/groups/{id}/snapshot` | `POST`: publishes a snapshot of the replica here, or gives one that holds `at_least` |
 //! | `/groups/{id}/repair` | `GET`: what a repair of the replica here would do; `POST`: does it |
 //! | `/backup` | JSON: who leads what, for `quorate backup` |
 //! | `/backup/groups/{id}` | `POST`: publishes a snapshot of a group that this node leads, with all that is acknowledged |

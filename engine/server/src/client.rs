@@ -55,6 +55,8 @@ pub enum ClientError {
         status: u16,
         /// [`OperatorCode::label`], if the node says one.
         code: Option<String>,
+        /// [`crate::operator::OperatorError::at_least`], if the node says one.
+        at_least: Option<u64>,
         /// What it says.
         text: String,
     },
@@ -72,6 +74,14 @@ impl ClientError {
     /// Whether the node has said `code`.
     pub fn is(&self, code: OperatorCode) -> bool {
         matches!(self, Self::Refused { code: Some(said), .. } if said == code.label())
+    }
+
+    /// The entry to ask for from now on, if the node has named one.
+    pub fn at_least(&self) -> Option<u64> {
+        match self {
+            Self::Refused { at_least, .. } => *at_least,
+            _ => None,
+        }
     }
 }
 
@@ -116,13 +126,13 @@ impl AdminClient {
         self.read(answer)
     }
 
-    /// Has the node do what `path` names, for `timeout` at most.
+    /// Has the node do what `path` names, for `timeout` at most. `path` may have parameters.
     ///
     /// # Errors
     /// [`ClientError`]; with [`OperatorCode::Deadline`] it may be asked for again.
     pub fn post(&self, path: &str, timeout: Duration) -> Result<Value, ClientError> {
-        let mut request =
-            self.agent.post(format!("{}{path}?timeout_ms={}", self.node, timeout.as_millis().max(1)));
+        let (joint, timeout_ms) = (if path.contains('?') { '&' } else { '?' }, timeout.as_millis().max(1));
+        let mut request = self.agent.post(format!("{}{path}{joint}timeout_ms={timeout_ms}", self.node));
         if let Some(bearer) = self.bearer() {
             request = request.header("authorization", bearer);
         }
@@ -182,6 +192,7 @@ impl AdminClient {
         let said = parsed.unwrap_or_default();
         let text = |name: &str| said.get(name).and_then(Value::as_str).map(str::to_owned);
         let told = text("error").unwrap_or_else(|| format!("it answers with status {status}"));
-        Err(ClientError::Refused { node, status, code: text("code"), text: told })
+        let at_least = said.get("at_least").and_then(Value::as_u64);
+        Err(ClientError::Refused { node, status, code: text("code"), at_least, text: told })
     }
 }

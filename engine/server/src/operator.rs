@@ -18,11 +18,13 @@ pub trait Operator: fmt::Debug + Send + Sync {
     /// The node in short. May block.
     fn status(&self) -> NodeStatus;
 
-    /// Publishes a snapshot of this node's replica of `group`, within `timeout`. What was begun goes on when the
-    /// time is over: ask again to be told.
+    /// Gives a snapshot of this node's replica of `group` that holds the entry `at_least`, or else everything that is
+    /// applied now, within `timeout`. What was begun goes on when the time is over: ask again, for the entry that
+    /// [`OperatorError::at_least`] names, to be told of it.
     fn publish_snapshot(
         &self,
         group: u64,
+        at_least: Option<u64>,
         timeout: Duration,
     ) -> BoxFuture<'_, Result<SnapshotTaken, OperatorError>>;
 
@@ -251,6 +253,8 @@ impl OperatorCode {
 pub struct OperatorError {
     /// What kind of failure it is.
     pub code: OperatorCode,
+    /// Of a snapshot: the entry it has to hold, to be named when it is asked for again.
+    pub at_least: Option<u64>,
     /// What went wrong.
     pub source: Arc<dyn std::error::Error + Send + Sync>,
 }

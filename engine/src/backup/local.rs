@@ -81,7 +81,8 @@ impl Node {
         mut progress: impl FnMut(&BackupProgress) + Send,
     ) -> Result<Manifest> {
         let core = &self.core;
-        let (disk, dir, cluster) = (Arc::clone(&core.seams.disk), dir.into(), self.cluster());
+        let (disk, dir) = (Arc::clone(&core.seams.disk), dir.into());
+        let cluster = (self.cluster(), self.cluster_name().map(str::to_owned));
         let now_ms = wall_ms(core);
         let create = move || BackupRun::create(disk, &dir, cluster, now_ms);
         let mut run = blocking(core, CATALOG_GROUP, create).await??;

@@ -20,6 +20,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::node::open::initial_nodes;
 
+/// What a new replica takes beside its snapshot: the first segment of its log, and room for the next.
+const REPLICA_BYTES: u64 = 512 << 10;
+
 /// How far a restore is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreProgress {
@@ -51,6 +54,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// [`Error::SameCluster`]; [`Error::Config`]; [`quorate_storage::Error::Occupied`] if something is in the directory;
+/// [`quorate_storage::Error::NoRoom`] if the snapshots, and what the node keeps free, do not fit: nothing was written;
 /// [`quorate_storage::Error::Corrupt`] if the backup is not what was written.
 pub fn restore(
     (disk, rng): (&Arc<dyn Disk>, &Arc<dyn Rng>),
@@ -73,7 +77,11 @@ pub fn restore(
         .collect();
     let bytes = work.expect(here.iter().map(|(descriptor, _)| descriptor.group))?;
     let identity = (config.cluster, config.node);
-    let dir = RestoringDir::begin(Arc::clone(disk), &config.data_dir, identity, Arc::clone(rng))?;
+    let files_bytes =
+        REPLICA_BYTES.saturating_mul(here.len() as u64).saturating_add(config.disk.reserve_bytes);
+    let needed_bytes = bytes.saturating_add(files_bytes);
+    let dir =
+        RestoringDir::begin(Arc::clone(disk), &config.data_dir, identity, needed_bytes, Arc::clone(rng))?;
     for (descriptor, replica) in &here {
         if descriptor.group == CATALOG_GROUP {
             // Its replicas' incarnations are bound by their first messages, as ever.

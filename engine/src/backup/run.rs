@@ -22,18 +22,23 @@ use crate::error::Result;
 pub struct BackupRun {
     disk: Arc<dyn Disk>,
     writer: BackupWriter,
-    cluster: ClusterId,
+    cluster: (ClusterId, Option<String>),
     begun_ms: u64,
     pending: VecDeque<GroupId>,
     kept: usize,
 }
 
 impl BackupRun {
-    /// Begins the backup of `cluster` that will be at `dir`. `now_ms` is the wall clock. Blocking, like everything here.
+    /// Begins the backup that will be at `dir`, of a cluster of this id, and of this name if that is known. `now_ms` is the wall clock. Blocking, like everything here.
     ///
     /// # Errors
     /// As [`BackupWriter::create`].
-    pub fn create(disk: Arc<dyn Disk>, dir: &Path, cluster: ClusterId, now_ms: u64) -> Result<Self> {
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        cluster: (ClusterId, Option<String>),
+        now_ms: u64,
+    ) -> Result<Self> {
         let writer = BackupWriter::create(Arc::clone(&disk), dir)?;
         let pending = VecDeque::from([CATALOG_GROUP]);
         Ok(Self { disk, writer, cluster, begun_ms: now_ms, pending, kept: 0 })

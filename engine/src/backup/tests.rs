@@ -58,7 +58,13 @@ fn manifest(catalog: &Catalog) -> Manifest {
         .user_groups()
         .map(|record| group(record.descriptor.group, record.descriptor.uid, &record.descriptor.range));
     let groups = std::iter::once(group(CATALOG_GROUP, GroupUid([9; 16]), &KeyRange::all())).chain(users);
-    Manifest { cluster: cluster_id("old"), begun_ms: 1, ended_ms: 2, groups: groups.collect() }
+    Manifest {
+        cluster: cluster_id("old"),
+        cluster_name: None,
+        begun_ms: 1,
+        ended_ms: 2,
+        groups: groups.collect(),
+    }
 }
 
 fn plan(name: &str, backup: u8, nodes: &[NodeAddress]) -> Result<Plan, Error> {

@@ -293,6 +293,7 @@ pub(super) fn group_config(config: &Config) -> GroupConfig {
         background: BackgroundConfig {
             scrub_interval: config.scrub.interval,
             consistency_interval: config.consistency.interval,
+            ..Default::default()
         },
         ..Default::default()
     }

@@ -11,6 +11,7 @@ use quorate_storage::{ClusterId, GroupId, Incarnation, KeyRange, NodeId};
 use tokio::sync::watch;
 
 use super::{Core, Node};
+use crate::config::{Config, cluster_id};
 
 /// How often the connections are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -152,6 +153,12 @@ impl Node {
     /// The cluster it belongs to.
     pub fn cluster(&self) -> ClusterId {
         self.core.config.cluster
+    }
+
+    /// The name that its id is made of, if the configuration has it.
+    pub fn cluster_name(&self) -> Option<&str> {
+        let Config { cluster, cluster_name, .. } = &self.core.config;
+        cluster_name.as_deref().filter(|name| cluster_id(name) == *cluster)
     }
 }
 

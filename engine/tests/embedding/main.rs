@@ -6,6 +6,7 @@ mod backups;
 mod broken_transfers;
 mod clock;
 mod cluster;
+mod diverged;
 mod failures;
 mod groups;
 mod machine;

@@ -39,7 +39,7 @@ fn repair_group(config: &Config, group: GroupId) -> Result<(), RepairRefusal> {
     let clock = Arc::new(SystemClock::new());
     let options = LookOptions { group: Some(group), clock, scratch: std::env::temp_dir() };
     let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
-    repair(&dir, group, (Consent::default(), &options), &rng).map(drop)
+    repair(&dir, group, (Consent::default(), &options), &rng, &mut |_| {}).map(drop)
 }
 
 async fn a_node_that_is_alone_is_repaired(store: StoreKind) {

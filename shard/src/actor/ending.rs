@@ -113,6 +113,8 @@ impl Actor {
             mut pending,
             mut reads,
             mut time,
+            upkeep,
+            deps,
             ..
         } = self;
         let clean = matches!(ending, Ending::Stopped { clean: true });
@@ -134,6 +136,12 @@ impl Actor {
         let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline).filter(|_| clean);
         // Whatever was handed to the workers is answered before this returns: a restart finds quiet files.
         let close = async {
+            if upkeep.bloat.is_running() {
+                // What was built goes on the same worker: behind it nothing is left of it.
+                let (reply, gone) = oneshot::channel::<()>();
+                let _ = deps.workers.background.submit(shared.group.get(), Box::new(move || drop(reply)));
+                let _dropped = gone.await;
+            }
             receiver.close().await;
             applier.close(clean).await;
             log.close(clean).await;

@@ -48,6 +48,7 @@ impl Actor {
             Event::RottenSnapshot { token, error } => self.on_rotten_snapshot(token, &error),
             Event::Scrubbed(outcome) => self.on_scrubbed(*outcome),
             Event::ConsistencyChecked(report) => self.on_checked(&report),
+            Event::StoreLookedAt(looked_at) => self.on_store_looked_at(looked_at),
             Event::Failed(failure) => self.quarantine(&failure),
             Event::Stop { mode, done } => self.on_stop(mode, done),
         }
@@ -78,7 +79,7 @@ impl Actor {
                 let ticket = self.pending.add(Waiting::Transfer(reply));
                 self.inputs.push(Input::Transfer { ticket, to });
             }
-            Request::PublishSnapshot { reply } => self.publish(Some(reply)),
+            Request::PublishSnapshot { at_least, reply } => self.publish_for(at_least, reply),
             Request::Time(call) => self.take_time_call(call),
             Request::CheckConsistency { reply } => self.check_consistency(reply),
         }

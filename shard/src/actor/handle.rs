@@ -259,8 +259,21 @@ impl GroupHandle {
     /// # Errors
     /// [`Error::Read`] if it could not be written.
     pub async fn publish_snapshot(&self, deadline: Duration) -> Result<SnapshotToken> {
+        self.ask_for_snapshot(None, deadline).await
+    }
+
+    /// Gives a snapshot that holds the entry `at_least`: the newest if it does, else one that is published for it. So who
+    /// asks again after a deadline, for the same entry, gets what was begun for him before, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the entry is not applied here yet; [`Error::Read`] if the snapshot could not be written.
+    pub async fn snapshot_of(&self, at_least: Index, deadline: Duration) -> Result<SnapshotToken> {
+        self.ask_for_snapshot(Some(at_least), deadline).await
+    }
+
+    async fn ask_for_snapshot(&self, at_least: Option<Index>, deadline: Duration) -> Result<SnapshotToken> {
         let (reply, answer) = oneshot::channel();
-        self.request(Request::PublishSnapshot { reply }, 0)?;
+        self.request(Request::PublishSnapshot { at_least, reply }, 0)?;
         self.answered(answer, deadline, false).await
     }
 

@@ -15,6 +15,7 @@ use crate::actor::consistency::ConsistencyReport;
 use crate::actor::label::LabelRead;
 use crate::actor::quarantine::Failure;
 use crate::actor::read::{ReadLevel, ReadWaiter};
+use crate::actor::rebuild::LookedAt;
 use crate::actor::scrub::ScrubOutcome;
 use crate::actor::time::TimeCall;
 use crate::actor::waiting::SnapshotWanted;
@@ -41,7 +42,7 @@ pub(crate) enum Request {
     Read { level: ReadLevel, waiter: ReadWaiter },
     ChangeConf { change: ConfChange, reply: oneshot::Sender<Result<GroupDescriptor>> },
     Transfer { to: ReplicaId, reply: oneshot::Sender<Result<()>> },
-    PublishSnapshot { reply: oneshot::Sender<Result<SnapshotToken>> },
+    PublishSnapshot { at_least: Option<Index>, reply: oneshot::Sender<Result<SnapshotToken>> },
     Time(TimeCall),
     CheckConsistency { reply: oneshot::Sender<Result<ConsistencyReport>> },
 }
@@ -54,7 +55,7 @@ impl Request {
             Self::Read { waiter, .. } => waiter.fail(error),
             Self::ChangeConf { reply, .. } => drop(reply.send(Err(error))),
             Self::Transfer { reply, .. } => drop(reply.send(Err(error))),
-            Self::PublishSnapshot { reply } => drop(reply.send(Err(error))),
+            Self::PublishSnapshot { reply, .. } => drop(reply.send(Err(error))),
             Self::Time(call) => call.fail(error),
             Self::CheckConsistency { reply } => drop(reply.send(Err(error))),
         }
@@ -143,6 +144,7 @@ pub(crate) enum Event {
     },
     Scrubbed(Box<ScrubOutcome>),
     ConsistencyChecked(ConsistencyReport),
+    StoreLookedAt(LookedAt),
     /// The log writer or the applier failed: the group is quarantined.
     Failed(Failure),
     Stop {

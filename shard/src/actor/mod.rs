@@ -6,13 +6,13 @@
 
 mod budget;
 mod byte_rate;
-mod compaction;
+pub(crate) mod compaction;
 mod consistency;
 mod create;
 mod dispatch;
 mod ending;
 mod feed;
-mod gate;
+pub(crate) mod gate;
 mod handle;
 mod label;
 mod launch;
@@ -23,13 +23,17 @@ mod open;
 mod outbound;
 mod pending;
 mod periodic;
+#[cfg(feature = "planted-bugs")]
+pub(crate) mod planted;
 mod publish;
-mod publish_job;
+pub(crate) mod publish_job;
+pub(crate) mod publish_steps;
 mod publish_trigger;
 pub(crate) mod quarantine;
 mod query;
 mod read;
 mod reads;
+mod rebuild;
 mod report;
 mod restore;
 mod run;
@@ -64,8 +68,8 @@ pub use read::{ReadGuard, ReadLevel};
 pub use scrub::{ScrubBudget, Scrubbed};
 pub use snapshot_budget::{SnapshotBudget, SnapshotBudgetConfig};
 pub use spec::{
-    AppliedListener, BackgroundConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers, SnapshotConfig,
-    StartSpec, StateContext, StateMachineFactory,
+    AppliedListener, BackgroundConfig, BloatConfig, ColdStartConfig, GroupConfig, GroupDeps, GroupWorkers,
+    SnapshotConfig, StartSpec, StateContext, StateMachineFactory,
 };
 pub use start::{StartError, start_group};
 pub use status::{ActorCounters, GroupStatus, Lifecycle};

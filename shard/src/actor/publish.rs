@@ -12,6 +12,7 @@ use crate::actor::mailbox::{Event, Published, Settled};
 use crate::actor::publish_job::PublishJob;
 use crate::actor::publish_trigger::Trigger;
 use crate::actor::run::Actor;
+use crate::actor::shared::RETRY_AFTER;
 use crate::core::Input;
 use crate::error::{Error, Result};
 
@@ -24,15 +25,34 @@ pub(crate) struct Publisher {
     pub(crate) trigger: Trigger,
     /// When the one under way was begun.
     began: Option<Duration>,
-    /// Who gets the one being published, and who the next.
-    replies: Vec<oneshot::Sender<Result<SnapshotToken>>>,
-    waiting: Vec<oneshot::Sender<Result<SnapshotToken>>>,
+    /// Who asked before the one being published was begun, and who after.
+    replies: Vec<Asker>,
+    waiting: Vec<Asker>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) relabel: Option<crate::actor::planted::Relabel>,
+}
+
+/// Who waits for a snapshot.
+#[derive(Debug)]
+struct Asker {
+    /// It has to hold this entry.
+    at_least: Index,
+    reply: oneshot::Sender<Result<SnapshotToken>>,
 }
 
 impl Publisher {
     pub(crate) fn new(dir: SnapshotDir, tokens: Vec<SnapshotToken>, trigger: Trigger) -> Self {
         let (replies, waiting) = (Vec::new(), Vec::new());
-        let mut publisher = Self { dir, tokens, trigger, began: None, replies, waiting };
+        let mut publisher = Self {
+            dir,
+            tokens,
+            trigger,
+            began: None,
+            replies,
+            waiting,
+            #[cfg(feature = "planted-bugs")]
+            relabel: None,
+        };
         publisher.note_newest();
         publisher
     }
@@ -78,9 +98,31 @@ impl Publisher {
 }
 
 impl Actor {
-    /// Publishes now, for `reply` or because it is due. One at a time: who asks meanwhile shares the next.
-    pub(crate) fn publish(&mut self, reply: Option<oneshot::Sender<Result<SnapshotToken>>>) {
-        self.publisher.waiting.extend(reply);
+    /// Has `reply` told of a snapshot that holds `at_least`, or else everything that is applied now: of one that stands, of
+    /// the one being published, if it comes to hold that, or of the next.
+    pub(crate) fn publish_for(
+        &mut self,
+        at_least: Option<Index>,
+        reply: oneshot::Sender<Result<SnapshotToken>>,
+    ) {
+        let applied = *self.shared.applied.borrow();
+        let holds = |token: &SnapshotToken| at_least.is_some_and(|index| index <= token.id.index);
+        // One that is being installed does not stand yet.
+        let newest = self.publisher.newest().filter(|token| holds(token) && token.id.index <= applied);
+        match (newest, at_least.unwrap_or(applied)) {
+            (Some(token), _) => drop(reply.send(Ok(token))),
+            (None, at_least) if at_least > applied => {
+                drop(reply.send(Err(Error::Busy { group: self.shared.group, retry_after: RETRY_AFTER })));
+            }
+            (None, at_least) => {
+                self.publisher.waiting.push(Asker { at_least, reply });
+                self.publish();
+            }
+        }
+    }
+
+    /// Publishes now. One at a time.
+    pub(crate) fn publish(&mut self) {
         // A replica that waits has no state to publish.
         if self.publisher.began.is_some() || self.waiting.is_some() {
             return;
@@ -97,6 +139,8 @@ impl Actor {
             dir: self.publisher.dir.clone(),
             rng: Arc::clone(&self.rng),
             recorded: self.publisher.tokens.clone(),
+            #[cfg(feature = "planted-bugs")]
+            relabel: self.publisher.relabel.take(),
         };
         let events = self.events.clone();
         self.tasks.spawn(job.run(events));
@@ -106,7 +150,7 @@ impl Actor {
         let is_wanted = self.publisher.trigger.is_due() || !self.publisher.waiting.is_empty();
         let may_try = self.stopping.is_none() && self.waiting.is_none() && self.publisher.began.is_none();
         if may_try && is_wanted {
-            self.publish(None);
+            self.publish();
         }
     }
 
@@ -115,7 +159,7 @@ impl Actor {
         let has_it = self.publisher.newest().is_some_and(|token| token.id.index >= wanted);
         let may_try = self.publisher.began.is_none() && !self.publisher.trigger.is_pausing();
         if !has_it && may_try && *self.shared.applied.borrow() >= wanted {
-            self.publish(None);
+            self.publish();
         }
     }
 
@@ -138,8 +182,10 @@ impl Actor {
                 self.publisher.keep(recorded);
                 self.publisher.trigger.succeeded(began, self.rng.as_ref());
                 self.inputs.push(Input::SnapshotPublished { token, label });
-                for reply in replies {
-                    drop(reply.send(Ok(token)));
+                let holds = |asker: &mut Asker| asker.at_least <= token.id.index;
+                let waiting = self.publisher.waiting.extract_if(.., holds);
+                for asker in replies.into_iter().chain(waiting) {
+                    drop(asker.reply.send(Ok(token)));
                 }
             }
             Err(error) => {
@@ -149,8 +195,8 @@ impl Actor {
                 stats.failed.increment();
                 stats.refused.add(u64::from(matches!(error, quorate_storage::Error::NoRoom { .. })));
                 tracing::warn!(group = %self.shared.group, %error, "snapshot not published");
-                for reply in replies {
-                    drop(reply.send(Err(Error::Read(error.clone()))));
+                for asker in replies {
+                    drop(asker.reply.send(Err(Error::Read(error.clone()))));
                 }
             }
         }

@@ -64,7 +64,7 @@ pub(crate) struct Actor {
     pub(crate) upkeep: Upkeep,
     /// Set when this replica is quarantined for it; the last thing it does is to write it down.
     pub(crate) divergence: Option<Divergence>,
-    /// Snapshot transfers, publishing, scans and checks under way.
+    /// Snapshot transfers, publishing, scans, rebuilds and checks under way.
     pub(crate) tasks: JoinSet<()>,
     pub(crate) timers: Timers,
     pub(crate) inputs: Vec<Input>,
@@ -253,5 +253,6 @@ impl Actor {
         self.receiver.expire();
         self.scrub_if_due();
         self.check_if_due();
+        self.look_at_store_if_due();
     }
 }

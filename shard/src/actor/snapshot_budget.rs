@@ -1,5 +1,5 @@
 //! What all groups of a node together may do for snapshots at one time: how many are written, sent and received, and
-//! how many bytes of them are moved in a second. Who waits is served in order.
+//! how many bytes of them, and of stores that are built anew, are moved in a second. Who waits is served in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actor::byte_rate::ByteRate;
 
+/// Stores that are built anew at one time: each keeps in memory what is applied meanwhile.
+const REBUILDS_MAX: usize = 1;
+
 /// Bounds of a node's snapshot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotBudgetConfig {
-    /// Bytes of snapshots written, read back to be verified, sent or restored, in a second. Default 64 MiB; 1 KiB to
+    /// Bytes of snapshots written, read back to be verified, sent or restored, and of stores built anew, in a second. Default 64 MiB; 1 KiB to
     /// 16 GiB.
     pub bytes_per_second: u64,
     /// Snapshots written at one time. Default 2; at least 1.
@@ -28,6 +31,7 @@ pub struct SnapshotBudget {
     publishing: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     receiving: Arc<Semaphore>,
+    rebuilding: Arc<Semaphore>,
     rate: ByteRate,
 }
 
@@ -49,6 +53,7 @@ impl SnapshotBudget {
             publishing: Arc::new(Semaphore::new(config.publishing_max)),
             sending: Arc::new(Semaphore::new(config.transfers_max)),
             receiving: Arc::new(Semaphore::new(config.transfers_max)),
+            rebuilding: Arc::new(Semaphore::new(REBUILDS_MAX)),
             rate: ByteRate::new(config.bytes_per_second, clock),
         })
     }
@@ -75,6 +80,11 @@ impl SnapshotBudget {
     /// Waits for a place to send a snapshot.
     pub(crate) async fn send(&self) -> OwnedSemaphorePermit {
         acquire(&self.sending).await
+    }
+
+    /// Waits for this node's turn to build a store anew.
+    pub(crate) async fn rebuild(&self) -> OwnedSemaphorePermit {
+        acquire(&self.rebuilding).await
     }
 
     /// A place to receive a snapshot, if there is one.

@@ -171,6 +171,26 @@ pub struct BackgroundConfig {
     /// Time between two comparisons of the replicas' states (and up to a quarter of it more, by chance). Zero: never.
     /// Default 1 h.
     pub consistency_interval: Duration,
+    /// When its store is built anew.
+    pub bloat: BloatConfig,
+}
+
+/// When a store takes so much more room than what it holds that it is built anew: its files exceed `factor` times its
+/// live bytes, and `slack_bytes`.
+#[derive(Clone, Copy, Debug)]
+pub struct BloatConfig {
+    /// Time between two looks at it (and up to a quarter of it more, by chance). Zero: never. Default 10 min.
+    pub interval: Duration,
+    /// Default 4; at least 1.
+    pub factor: u64,
+    /// Default 64 MiB.
+    pub slack_bytes: u64,
+}
+
+impl Default for BloatConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(600), factor: 4, slack_bytes: 64 << 20 }
+    }
 }
 
 impl Default for BackgroundConfig {
@@ -178,6 +198,7 @@ impl Default for BackgroundConfig {
         Self {
             scrub_interval: Duration::from_secs(168 * 3_600),
             consistency_interval: Duration::from_secs(3_600),
+            bloat: BloatConfig::default(),
         }
     }
 }

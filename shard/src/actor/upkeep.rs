@@ -7,6 +7,7 @@ use quorate_telemetry::Rng;
 
 use crate::actor::consistency::{Askers, DigestServer};
 use crate::actor::periodic::Periodic;
+use crate::actor::rebuild::Bloat;
 use crate::actor::spec::BackgroundConfig;
 
 /// A replica's upkeep.
@@ -16,6 +17,8 @@ pub(crate) struct Upkeep {
     pub(crate) scrub: Periodic,
     /// The comparison of the replicas.
     pub(crate) consistency: Periodic,
+    /// Looks at the room that the store takes.
+    pub(crate) bloat: Bloat,
     /// Who waits for such a comparison.
     pub(crate) askers: Askers,
     /// This replica's own part in one.
@@ -33,6 +36,7 @@ impl Upkeep {
         Self {
             scrub: Periodic::new(config.scrub_interval, now, rng),
             consistency: Periodic::new(config.consistency_interval, now, rng),
+            bloat: Bloat::new(config.bloat, now, rng),
             askers: Askers::default(),
             digests,
         }

@@ -5,11 +5,13 @@
 //! error or a panic of the state machine halts it for good; after a panic the state machine is leaked, because
 //! nothing is known of it any more.
 
-mod batch;
-mod duplicates;
+pub(crate) mod batch;
+pub(crate) mod duplicates;
+mod lent;
 mod queue;
 mod restore;
 
+pub(crate) use lent::Lent;
 pub(crate) use restore::{Restoration, STEP_BYTES};
 
 use std::fmt;
@@ -72,6 +74,9 @@ struct State {
     record: AppliedRecord,
 }
 
+/// A look at the state machine, from the worker that applies.
+pub(crate) type Look = Box<dyn FnOnce(&mut dyn StateMachine) + Send>;
+
 /// One thing to do to the state machine, in order.
 pub(crate) enum ApplyWork {
     Entry(ApplyEntry),
@@ -84,6 +89,12 @@ pub(crate) enum ApplyWork {
     /// A consistent view of the state, and the durable record of its index once it stands.
     View {
         reply: oneshot::Sender<quorate_storage::Result<Box<dyn StateView>>>,
+    },
+    /// Has a look at the state machine. A short one: the applies of other groups wait for it, too.
+    Visit(Look),
+    /// Lends the state machine: nothing is applied until it is back.
+    Lend {
+        reply: oneshot::Sender<Lent>,
     },
     /// Looks after those who wait for an index that was passed before they came.
     Digests,
@@ -137,6 +148,8 @@ impl fmt::Debug for ApplyWork {
             Self::Restore { token, .. } => write!(f, "Restore({})", token.id.index),
             Self::Announce => f.write_str("Announce"),
             Self::View { .. } => f.write_str("View"),
+            Self::Visit(_) => f.write_str("Visit"),
+            Self::Lend { .. } => f.write_str("Lend"),
             Self::Digests => f.write_str("Digests"),
             Self::PersistApplied { index, .. } => write!(f, "PersistApplied({index})"),
             Self::Close { .. } => f.write_str("Close"),
@@ -231,8 +244,9 @@ impl Inner {
         let taken = self.queue.lock().take(self.parts.bytes_max, self.parts.entries_max);
         match self.carry_out(taken) {
             None => self.go_on(),
-            // Comes back when it is done. The actor that would carry it out is gone: then at once.
-            Some(lent) => drop(self.parts.events.send(Event::Restoring(Box::new(lent)))),
+            // Comes back when it is done. Whoever asked for it is gone: then at once.
+            Some(Away::Restored(lent)) => drop(self.parts.events.send(Event::Restoring(lent))),
+            Some(Away::Lent(lent, reply)) => drop(reply.send(*lent)),
         }
     }
 
@@ -248,8 +262,8 @@ impl Inner {
         self.queue.lock().touch(|| self.parts.clock.monotonic());
     }
 
-    /// Gives the state if it is to be restored: then no job may follow before it is back.
-    fn carry_out(self: &Arc<Self>, taken: Taken) -> Option<Restoration> {
+    /// Gives the state if somebody else works with it now: then no job may follow before it is back.
+    fn carry_out(self: &Arc<Self>, taken: Taken) -> Option<Away> {
         let mut slot = self.state.lock();
         let Some(mut state) = slot.take() else {
             drop(slot);
@@ -263,7 +277,11 @@ impl Inner {
         match catch_unwind(stage) {
             Ok(Ok(Next::Goes)) => *slot = Some(state),
             Ok(Ok(Next::Restores(token, label))) => {
-                return Some(Restoration::new(Arc::clone(self), state, token, *label));
+                let restoration = Restoration::new(Arc::clone(self), state, token, *label);
+                return Some(Away::Restored(Box::new(restoration)));
+            }
+            Ok(Ok(Next::Lent(reply))) => {
+                return Some(Away::Lent(Box::new(Lent::new(Arc::clone(self), state)), reply));
             }
             Ok(Ok(Next::Closed(done))) => {
                 self.queue.lock().latch();
@@ -372,6 +390,8 @@ impl Inner {
             ApplyWork::Restore { token, label } => return Ok(Next::Restores(token, label)),
             ApplyWork::Announce => self.publish(&state.record),
             ApplyWork::View { reply } => drop(reply.send(state.machine.view())),
+            ApplyWork::Visit(look) => look(state.machine.as_mut()),
+            ApplyWork::Lend { reply } => return Ok(Next::Lent(reply)),
             ApplyWork::Digests => self.tell_digests(state),
             ApplyWork::PersistApplied { index, reply } => {
                 let result = match state.machine.as_applied_index_writer() {
@@ -445,7 +465,14 @@ enum Next {
     Goes,
     /// The state is to be replaced by an installed snapshot's.
     Restores(SnapshotToken, Box<SnapshotLabel>),
+    Lent(oneshot::Sender<Lent>),
     Closed(oneshot::Sender<()>),
+}
+
+/// Who has the state.
+enum Away {
+    Restored(Box<Restoration>),
+    Lent(Box<Lent>, oneshot::Sender<Lent>),
 }
 
 /// The answers of a batch that is being applied. What is not sent when it is dropped (an error, a panic) goes back to

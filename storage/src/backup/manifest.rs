@@ -29,6 +29,8 @@ pub(super) const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 pub struct Manifest {
     /// The cluster it was taken from.
     pub cluster: ClusterId,
+    /// The name that its id is made of, if whoever took it was told. For people.
+    pub cluster_name: Option<String>,
     /// When it was begun, in milliseconds since the Unix epoch on the clock of whoever took it. For people.
     pub begun_ms: u64,
     /// When its last snapshot had been verified.
@@ -92,6 +94,7 @@ impl Manifest {
         let form = ManifestForm {
             format: FORMAT,
             cluster: hex::encode(&self.cluster.0),
+            cluster_name: self.cluster_name.clone(),
             begun_ms: self.begun_ms,
             ended_ms: self.ended_ms,
             groups: self.groups.iter().map(GroupForm::from).collect(),
@@ -120,7 +123,8 @@ impl Manifest {
             return Err(BAD);
         }
         let cluster = ClusterId(id(&form.cluster).ok_or(BAD)?);
-        Ok(Self { cluster, begun_ms: form.begun_ms, ended_ms: form.ended_ms, groups })
+        let ManifestForm { cluster_name, begun_ms, ended_ms, .. } = form;
+        Ok(Self { cluster, cluster_name, begun_ms, ended_ms, groups })
     }
 }
 
@@ -135,6 +139,8 @@ struct VersionForm {
 struct ManifestForm {
     format: u16,
     cluster: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_name: Option<String>,
     begun_ms: u64,
     ended_ms: u64,
     groups: Vec<GroupForm>,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths, lock};
 use crate::ids::{ClusterId, Incarnation, NodeId, ReplicaId};
 use crate::log::{LogConfig, LogPlace, SegmentedLog};
-use crate::snapshot::{SnapshotDir, SnapshotLabel, SnapshotSink, SnapshotToken};
+use crate::snapshot::{SnapshotDir, SnapshotLabel, SnapshotSink, SnapshotToken, check_room};
 use crate::state::AppliedRecord;
 
 /// In `groups` from the first write of a restore until its last: with it, and without a node file, no node starts.
@@ -45,14 +45,16 @@ pub struct RestoringDir {
 
 impl RestoringDir {
     /// Begins to make the directory at `root` that of `node` of `cluster`. It must be empty, or not be there, or be what a
-    /// restore left that did not finish: that is removed.
+    /// restore left that did not finish: that is removed. It will take about `needed_bytes`.
     ///
     /// # Errors
-    /// [`Error::Occupied`] if something else is there: nothing but the lock was touched. [`Error::Locked`]; [`Error::Io`].
+    /// [`Error::Occupied`] if something else is there, [`Error::NoRoom`] if less is free: nothing but the lock was made.
+    /// [`Error::Locked`]; [`Error::Io`].
     pub fn begin(
         disk: Arc<dyn Disk>,
         root: &Path,
         (cluster, node): (ClusterId, NodeId),
+        needed_bytes: u64,
         rng: Arc<dyn Rng>,
     ) -> Result<Self> {
         directory::create(&*disk, root)?;
@@ -63,6 +65,7 @@ impl RestoringDir {
         } else {
             check_empty(&*disk, root)?;
         }
+        check_room(&*disk, root, root, needed_bytes)?;
         let mark = groups.join(UNFINISHED);
         directory::create(&*disk, &groups)?;
         directory::create(&*disk, &mark)?;

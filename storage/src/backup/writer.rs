@@ -142,13 +142,19 @@ impl BackupWriter {
         self.part.join(group.file_name())
     }
 
-    /// Writes the manifest and gives the backup its name: durable on return.
+    /// Writes the manifest and gives the backup its name: durable on return. The cluster is told by its id and, if that is
+    /// known, by its name.
     ///
     /// # Errors
     /// [`Error::Io`]; after a failed sync of the parent the backup may be there, whole.
-    pub fn finish(mut self, cluster: ClusterId, begun_ms: u64, ended_ms: u64) -> Result<Manifest> {
+    pub fn finish(
+        mut self,
+        (cluster, cluster_name): (ClusterId, Option<String>),
+        begun_ms: u64,
+        ended_ms: u64,
+    ) -> Result<Manifest> {
         let groups = std::mem::take(&mut self.groups);
-        let manifest = Manifest { cluster, begun_ms, ended_ms, groups };
+        let manifest = Manifest { cluster, cluster_name, begun_ms, ended_ms, groups };
         let bytes = manifest.encode();
         self.write(MANIFEST_HASH_FILE, manifest::hash_line(&bytes).as_bytes())?;
         self.write(MANIFEST_FILE, &bytes)?;

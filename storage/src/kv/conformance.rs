@@ -3,6 +3,7 @@
 
 mod interrupted;
 mod operations;
+mod rebuilt;
 mod stopping_disk;
 
 pub use interrupted::{
@@ -10,6 +11,7 @@ pub use interrupted::{
     a_view_in_pieces_is_the_view_at_once,
 };
 pub use operations::entries_of_any_operations_are_whole_or_not_there;
+pub use rebuilt::{a_rebuild_interrupted_anywhere_leaves_one_whole_state, a_store_built_anew_is_the_state};
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -60,6 +62,8 @@ pub fn check_all(make: &mut Make<'_>) {
     a_restore_interrupted_anywhere_leaves_one_whole_state(make);
     a_restore_in_pieces_is_the_restore_at_once(make);
     a_view_in_pieces_is_the_view_at_once(make);
+    a_store_built_anew_is_the_state(make);
+    a_rebuild_interrupted_anywhere_leaves_one_whole_state(make);
     entries_of_any_operations_are_whole_or_not_there(make);
 }
 

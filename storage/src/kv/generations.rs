@@ -1,5 +1,5 @@
 //! The generations of a group's state: `state/<number>`, the current one being the highest; a restore
-//! builds the next one as `state/<number>.part` and switches by a rename.
+//! or a rebuild makes the next one as `state/<number>.part` and switches by a rename.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::marker::Counts;
-use super::store::KvReader;
+use super::store::{KvReader, KvStore};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::snapshot::check_room;
 
 /// Ends the name of a generation that is being built.
 const PART_SUFFIX: &str = ".part";
@@ -46,6 +47,33 @@ impl Generations {
     /// The highest generation there is, 0 if none.
     pub(crate) fn highest(&self) -> Result<u64> {
         Ok(self.numbers()?.into_iter().max().unwrap_or(0))
+    }
+
+    /// Bytes of the files of generation `number`, all together. A `stat` each.
+    pub(crate) fn bytes(&self, number: u64) -> Result<u64> {
+        let mut total: u64 = 0;
+        let mut dirs = vec![self.path(number)];
+        while let Some(dir) = dirs.pop() {
+            for entry in self.disk.list(&dir).map_err(|source| Error::io("list", &dir, source))? {
+                let path = dir.join(&entry.name);
+                if entry.is_dir {
+                    dirs.push(path);
+                    continue;
+                }
+                let size = self.disk.size(&path).map_err(|source| Error::io("stat", &path, source))?;
+                // One that the store has removed meanwhile takes no room.
+                total = total.saturating_add(size.unwrap_or(0));
+            }
+        }
+        Ok(total)
+    }
+
+    /// Whether `needed_bytes` are free, to build generation `number`.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`].
+    pub(crate) fn check_room(&self, number: u64, needed_bytes: u64) -> Result<()> {
+        check_room(self.disk.as_ref(), &self.dir, &self.part_path(number), needed_bytes)
     }
 
     /// Where generation `number` is.
@@ -122,6 +150,8 @@ pub(crate) struct Generation {
     /// As of the newest batch that was written.
     counts: Mutex<Counts>,
     is_retired: AtomicBool,
+    /// Its store, once nobody writes to it any more.
+    store: Mutex<Option<Box<dyn KvStore>>>,
 }
 
 impl Generation {
@@ -136,6 +166,7 @@ impl Generation {
             reader: Some(reader),
             counts: Mutex::new(counts),
             is_retired: AtomicBool::new(false),
+            store: Mutex::new(None),
         }
     }
 
@@ -161,6 +192,12 @@ impl Generation {
     pub(crate) fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
     }
+
+    /// [`Generation::retire`], and `store`, which is its own, stays open until the last of them is done.
+    pub(crate) fn retire_with(&self, store: Box<dyn KvStore>) {
+        *self.store.lock() = Some(store);
+        self.retire();
+    }
 }
 
 impl fmt::Debug for Generation {
@@ -173,6 +210,7 @@ impl Drop for Generation {
     fn drop(&mut self) {
         // The store closes its files before they are removed.
         self.reader = None;
+        *self.store.get_mut() = None;
         if self.is_retired.load(Ordering::Acquire)
             && let Err(cause) = self.disk.remove_dir_all(&self.dir)
         {

@@ -1,7 +1,7 @@
 //! The built-in state machine: [`KvStateMachine`] over any [`KvEngine`].
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -10,16 +10,18 @@ use super::batch::Batch;
 use super::generations::{Generation, Generations};
 use super::marker::{self, Counts};
 use super::reader::{Current, KvStateReader};
+use super::rebuild::Tail;
 use super::store::{KvEngine, KvStore};
 use super::view::KvStateView;
-use super::{KvCommand, restore};
+use super::{KvCommand, KvOutcome, restore};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::{GroupUid, Index};
+use crate::planted::{self, Planted};
 use crate::snapshot::SnapshotSource;
 use crate::state::{
     AppliedIndexReader, AppliedIndexWriter, AppliedRecord, Command, RecordHasher, StateDigest, StateMachine,
-    StateReader, StateView,
+    StateReader, StateRebuild, StateView,
 };
 
 /// A replicated ordered map from keys to values. Its commands are [`KvCommand`]s, its outputs
@@ -33,6 +35,10 @@ pub struct KvStateMachine {
     pub(super) backing: Backing,
     /// Number of the newest generation that was ever switched to.
     pub(super) generation: u64,
+    /// Highest number that a build was begun under: none is used twice while somebody may still have its files open.
+    pub(super) reserved: u64,
+    /// Takes what is applied while the store is built anew.
+    pub(super) tail: Weak<Tail>,
     /// The restore under way.
     pub(super) building: Option<restore::Building>,
 }
@@ -84,6 +90,8 @@ impl KvStateMachine {
             current: Arc::new(Current::none(dir)),
             backing: Backing::Failed(Error::Missing { path: dir.to_path_buf() }),
             generation: 0,
+            reserved: 0,
+            tail: Weak::new(),
             building: None,
         };
         match this.generations.find_current() {
@@ -141,7 +149,19 @@ impl KvStateMachine {
         };
     }
 
-    fn ready(&self) -> Result<&Ready> {
+    /// The number of a generation that nobody has used.
+    pub(super) fn next_generation(&self) -> Result<u64> {
+        Ok(self.generation.max(self.reserved).max(self.generations.highest()?) + 1)
+    }
+
+    /// What is being built of the state so far is of no use any more.
+    pub(super) fn supersede_build(&mut self) {
+        if let Some(tail) = std::mem::take(&mut self.tail).upgrade() {
+            tail.supersede();
+        }
+    }
+
+    pub(super) fn ready(&self) -> Result<&Ready> {
         match &self.backing {
             Backing::Ready(ready) => Ok(ready),
             Backing::Empty => Err(Error::Missing { path: self.generations.path(1) }),
@@ -167,8 +187,45 @@ impl KvStateMachine {
         Ok(())
     }
 
+    fn apply_at_once(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
+        let result = self.ready_mut()?.commit(prepared);
+        let (outputs, batch) = result.map_err(|cause| self.fail(cause))?;
+        if let Some(tail) = self.tail.upgrade() {
+            tail.keep(batch);
+        }
+        Ok(outputs)
+    }
+
+    /// See [`Planted::MarkerPerOperation`].
+    fn apply_per_operation(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        let mut outputs = Vec::with_capacity(commands.len());
+        for Command { id, body } in commands {
+            let record = AppliedRecord { applied: *id, ..record.clone() };
+            let whole = KvCommand::decode(body)?;
+            if !whole.conditions.is_empty() {
+                let command = Command { id: *id, body: body.clone() };
+                outputs.extend(self.apply_at_once(&[command], &record)?);
+                continue;
+            }
+            let mut results = Vec::new();
+            for op in whole.ops {
+                let body = KvCommand { conditions: Vec::new(), ops: vec![op] }.encode()?;
+                for output in self.apply_at_once(&[Command { id: *id, body }], &record)? {
+                    if let KvOutcome::Applied { results: one } = KvOutcome::decode(&output)? {
+                        results.extend(one);
+                    }
+                }
+            }
+            outputs.push(KvOutcome::Applied { results }.encode());
+        }
+        self.apply_at_once(&[], record)?;
+        Ok(outputs)
+    }
+
     /// After `cause` the store must not be touched again.
-    fn fail(&mut self, cause: Error) -> Error {
+    pub(super) fn fail(&mut self, cause: Error) -> Error {
+        self.supersede_build();
         self.current.set(None);
         self.backing = Backing::Failed(cause.clone());
         cause
@@ -205,16 +262,25 @@ impl Ready {
         Ok(Prepared { batch, record, counts, outputs })
     }
 
-    fn commit(&mut self, prepared: Prepared) -> Result<Vec<Bytes>> {
+    fn commit(&mut self, prepared: Prepared) -> Result<(Vec<Bytes>, Batch)> {
         self.store.write(&prepared.batch)?;
         self.record = Some(prepared.record);
         self.counts = prepared.counts;
         self.generation.set_counts(prepared.counts);
-        Ok(prepared.outputs)
+        Ok((prepared.outputs, prepared.batch))
+    }
+
+    pub(super) fn view(&self) -> Result<KvStateView> {
+        let view = KvStateView::new(self.store.view()?, self.generation.clone())?;
+        assert_eq!(Some(view.record()), self.record.as_ref(), "a view's label is what was applied last");
+        Ok(view)
     }
 
     /// What raft delivers moves on and never back.
     fn check_order(&self, commands: &[Command], record: &AppliedRecord) {
+        if planted::is(Planted::MarkerPerOperation) {
+            return;
+        }
         let mut last = self.record.as_ref().map_or(Index(0), |record| record.applied.index);
         let applied = record.applied.index;
         assert!(applied > last, "entry {applied} is applied after {last}");
@@ -233,9 +299,10 @@ impl StateMachine for KvStateMachine {
 
     fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
         self.begin()?;
-        let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
-        let result = self.ready_mut()?.commit(prepared);
-        result.map_err(|cause| self.fail(cause))
+        if planted::is(Planted::MarkerPerOperation) {
+            return self.apply_per_operation(commands, record);
+        }
+        self.apply_at_once(commands, record)
     }
 
     fn reader(&self) -> Arc<dyn StateReader> {
@@ -243,10 +310,7 @@ impl StateMachine for KvStateMachine {
     }
 
     fn view(&self) -> Result<Box<dyn StateView>> {
-        let ready = self.ready()?;
-        let view = KvStateView::new(ready.store.view()?, ready.generation.clone())?;
-        assert_eq!(Some(view.record()), ready.record.as_ref(), "a view's label is what was applied last");
-        Ok(Box::new(view))
+        Ok(Box::new(self.ready()?.view()?))
     }
 
     fn restore(&mut self, source: &mut dyn SnapshotSource, record: &AppliedRecord) -> Result<()> {
@@ -292,6 +356,10 @@ impl StateMachine for KvStateMachine {
     }
 
     fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
+        Some(self)
+    }
+
+    fn as_rebuild(&mut self) -> Option<&mut dyn StateRebuild> {
         Some(self)
     }
 }

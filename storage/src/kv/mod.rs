@@ -15,6 +15,7 @@ mod op;
 mod outcome;
 mod paged;
 mod reader;
+mod rebuild;
 pub mod record;
 mod restore;
 mod shared;

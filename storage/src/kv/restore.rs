@@ -3,13 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use super::batch::Batch;
+use super::generations::Generations;
 use super::machine::{Backing, KvStateMachine};
 use super::marker::{self, Counts};
 use super::record;
-use super::store::KvStore;
+use super::store::{KvEngine, KvStore};
 use crate::error::{Error, Result};
 use crate::ids::GroupUid;
 use crate::snapshot::SnapshotSource;
@@ -27,11 +26,13 @@ const CHECKPOINT_BYTES: u64 = 8 << 20;
 pub(super) struct Building {
     number: u64,
     label: AppliedRecord,
-    part: PathBuf,
-    store: Box<dyn KvStore>,
+    pub(super) part: PathBuf,
+    pub(super) store: Box<dyn KvStore>,
+    /// Records that are not written yet.
+    batch: Batch,
     counts: Counts,
     digest: StateDigest,
-    last_key: Option<Bytes>,
+    last_key: Vec<u8>,
     /// Bytes of keys and values since the last checkpoint.
     unwritten_bytes: u64,
 }
@@ -46,11 +47,13 @@ pub(super) fn restore_some(
     let begun = machine.building.take().filter(|begun| begun.label == *label);
     let number = match &begun {
         Some(begun) => begun.number,
-        None => machine.generation.max(machine.generations.highest()?) + 1,
+        None => machine.next_generation()?,
     };
-    let built = begun.map_or_else(|| Building::begin(machine, number, label), Ok).and_then(|mut building| {
+    let begin = || Building::begin(machine.engine.as_ref(), &machine.generations, number, label.clone());
+    let built = begun.map_or_else(begin, Ok).and_then(|mut building| {
         if building.take_some(&machine.hasher, source, bytes_max)? {
-            building.finish()?;
+            building.seal()?;
+            building.store.close()?;
             machine.generations.switch(number)?;
             return Ok(true);
         }
@@ -69,6 +72,7 @@ pub(super) fn restore_some(
 
 /// Opens the generation that was just switched to.
 fn take_over(machine: &mut KvStateMachine, number: u64) -> Result<()> {
+    machine.supersede_build();
     machine.generation = number;
     let opened = machine.open_generation(number);
     match &machine.backing {
@@ -82,12 +86,17 @@ fn take_over(machine: &mut KvStateMachine, number: u64) -> Result<()> {
 }
 
 impl Building {
-    fn begin(machine: &KvStateMachine, number: u64, label: &AppliedRecord) -> Result<Self> {
-        let part = machine.generations.begin(number)?;
-        let store = machine.engine.open(&part)?;
-        let (counts, digest, last_key) = (Counts::default(), StateDigest::EMPTY, None);
-        let label = label.clone();
-        Ok(Self { number, label, part, store, counts, digest, last_key, unwritten_bytes: 0 })
+    pub(super) fn begin(
+        engine: &dyn KvEngine,
+        generations: &Generations,
+        number: u64,
+        label: AppliedRecord,
+    ) -> Result<Self> {
+        let part = generations.begin(number)?;
+        let store = engine.open(&part)?;
+        let batch = Batch::new(label.applied.index);
+        let (counts, digest, last_key) = (Counts::default(), StateDigest::EMPTY, Vec::new());
+        Ok(Self { number, label, part, store, batch, counts, digest, last_key, unwritten_bytes: 0 })
     }
 
     /// Whether `source` has ended.
@@ -97,50 +106,55 @@ impl Building {
         source: &mut dyn SnapshotSource,
         bytes_max: u64,
     ) -> Result<bool> {
-        let index = self.label.applied.index;
-        let (mut batch, mut bytes) = (Batch::new(index), 0_u64);
+        let mut bytes = 0_u64;
         while bytes < bytes_max {
             let Some((key, value)) = source.next_record()? else {
-                self.write(&batch)?;
+                self.flush()?;
                 return Ok(true);
             };
-            if self.last_key.as_ref().is_some_and(|last| *last >= key) {
-                return Err(Error::Malformed { what: "order of snapshot records" });
-            }
-            self.digest = self.digest.with(hasher.hash(&key, &value));
-            self.counts.add(&key, &value);
-            record::put(&mut batch, &key, &value);
+            self.put(hasher, &key, &value)?;
             bytes = bytes.saturating_add((key.len() + value.len()) as u64);
-            self.last_key = Some(key);
-            if batch.bytes() >= BATCH_BYTES {
-                self.write(&batch)?;
-                batch = Batch::new(index);
-            }
         }
-        self.write(&batch)?;
+        self.flush()?;
         Ok(false)
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<()> {
-        if batch.bytes() == 0 {
-            return Ok(());
+    /// Adds the next record, in key order.
+    pub(super) fn put(&mut self, hasher: &RecordHasher, key: &[u8], value: &[u8]) -> Result<()> {
+        if self.counts.records > 0 && self.last_key.as_slice() >= key {
+            return Err(Error::Malformed { what: "order of snapshot records" });
         }
-        self.store.write(batch)?;
-        self.unwritten_bytes += batch.bytes() as u64;
-        if self.unwritten_bytes >= CHECKPOINT_BYTES {
-            self.unwritten_bytes = 0;
-            self.store.checkpoint()?;
-        }
-        Ok(())
+        self.digest = self.digest.with(hasher.hash(key, value));
+        self.counts.add(key, value);
+        record::put(&mut self.batch, key, value);
+        self.last_key.clear();
+        self.last_key.extend_from_slice(key);
+        if self.batch.bytes() >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Proves what was built, and closes it with its marker.
-    fn finish(&mut self) -> Result<()> {
+    /// Writes the records that are not written yet.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Batch::new(self.label.applied.index));
+        if batch.writes().len() == 0 { Ok(()) } else { self.write(&batch) }
+    }
+
+    pub(super) fn write(&mut self, batch: &Batch) -> Result<()> {
+        self.store.write(batch)?;
+        self.unwritten_bytes += batch.bytes() as u64;
+        if self.unwritten_bytes >= CHECKPOINT_BYTES { self.checkpoint() } else { Ok(()) }
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        self.unwritten_bytes = 0;
+        self.store.checkpoint().map(drop)
+    }
+
+    /// Proves what was built, and completes it with its marker.
+    pub(super) fn seal(&mut self) -> Result<()> {
         check_digest(self.digest, self.label.digest, &self.part)?;
         let mut batch = Batch::new(self.label.applied.index);
         batch.set_marker(marker::encode(self.counts, &self.label));
-        self.store.write(&batch)?;
-        self.store.close()
+        self.store.write(&batch)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::generations::Generation;
@@ -23,16 +24,29 @@ pub(super) struct KvStateView {
     // The view goes before the generation whose files it reads.
     view: Box<dyn KvView>,
     generation: Arc<Generation>,
-    /// Of what was written so far.
-    written: StateDigest,
-    scanned: Scanned,
+    seen: Seen,
 }
 
-/// What a scan has seen so far.
+/// What was read so far of a view.
 #[derive(Debug, Default)]
-struct Scanned {
-    digest: StateDigest,
-    counts: Counts,
+pub(super) struct Seen {
+    pub(super) digest: StateDigest,
+    pub(super) counts: Counts,
+}
+
+impl Seen {
+    /// Whether all of a store in `dir` is what its marker says.
+    pub(super) fn check(&self, counts: Counts, record: &AppliedRecord, dir: &Path) -> Result<()> {
+        let sums = [
+            ("number of records", counts.records, self.counts.records),
+            ("bytes of records", counts.bytes, self.counts.bytes),
+        ];
+        if let Some((what, expected, found)) = sums.into_iter().find(|(_, expected, found)| expected != found)
+        {
+            return Err(Error::Corrupt { what, file: dir.to_path_buf(), offset: 0, expected, found });
+        }
+        check_digest(self.digest, record.digest, dir)
+    }
 }
 
 impl KvStateView {
@@ -42,29 +56,59 @@ impl KvStateView {
         let missing = || Error::Missing { path: generation.dir().to_path_buf() };
         let bytes = view.marker().ok_or_else(missing)?;
         let (counts, record) = marker::decode(bytes, generation.dir())?.ok_or_else(missing)?;
-        Ok(Self {
-            record,
-            counts,
-            view,
-            generation,
-            written: StateDigest::EMPTY,
-            scanned: Scanned::default(),
-        })
+        Ok(Self { record, counts, view, generation, seen: Seen::default() })
     }
 
-    /// Whether what was seen is what the marker says.
-    fn check_sums(&self) -> Result<()> {
-        let (dir, found) = (self.generation.dir(), self.scanned.counts);
-        let sums = [
-            ("number of records", self.counts.records, found.records),
-            ("bytes of records", self.counts.bytes, found.bytes),
-        ];
-        if let Some((what, expected, found)) = sums.into_iter().find(|(_, expected, found)| expected != found)
-        {
-            return Err(Error::Corrupt { what, file: dir.to_path_buf(), offset: 0, expected, found });
-        }
-        check_digest(self.scanned.digest, self.record.digest, dir)
+    /// What the marker says that there is.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
+
+    /// Reads on, by about `bytes_max`; whether that was the end, and everything is what was written.
+    fn read_some(&mut self, bytes_max: u64, visit: &mut VisitPlain<'_>) -> Result<bool> {
+        let dir = self.generation.dir();
+        let hasher = RecordHasher::new(self.record.descriptor.uid);
+        let is_done = walk_some(self.view.as_mut(), &mut self.seen, (&hasher, dir), bytes_max, visit)?;
+        if is_done {
+            // A store that lost or changed records without an error must not become anyone's snapshot.
+            self.seen.check(self.counts, &self.record, dir)?;
+        }
+        Ok(is_done)
+    }
+}
+
+/// Takes a user's key and the plain value.
+pub(super) type VisitPlain<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
+/// Walks on through `view`, of a store in `dir`, by about `bytes_max`: checks every value, and adds it to `seen`. Whether
+/// that was the end.
+pub(super) fn walk_some(
+    view: &mut dyn KvView,
+    seen: &mut Seen,
+    (hasher, dir): (&RecordHasher, &Path),
+    bytes_max: u64,
+    visit: &mut VisitPlain<'_>,
+) -> Result<bool> {
+    let before = seen.counts.bytes;
+    let mut is_done = true;
+    view.for_each(&mut |key, stored| {
+        // Nothing else can have put it there: the store gave another key than was written.
+        let strange = || Error::Corrupt {
+            what: "stored key",
+            file: dir.to_path_buf(),
+            offset: 0,
+            expected: record::PREFIX.into(),
+            found: key.first().copied().unwrap_or_default().into(),
+        };
+        let key = key.strip_prefix(&[record::PREFIX]).ok_or_else(strange)?;
+        let value = record::verify(key, stored, dir)?;
+        seen.digest = seen.digest.with(hasher.hash(key, value));
+        seen.counts.add(key, value);
+        visit(key, value)?;
+        is_done = seen.counts.bytes - before < bytes_max;
+        Ok(if is_done { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(is_done)
 }
 
 impl StateView for KvStateView {
@@ -77,23 +121,7 @@ impl StateView for KvStateView {
     }
 
     fn write_some(&mut self, sink: &mut dyn SnapshotSink, bytes_max: u64) -> Result<bool> {
-        let dir = self.generation.dir();
-        let hasher = RecordHasher::new(self.record.descriptor.uid);
-        let (written, mut bytes, mut is_done) = (&mut self.written, 0_u64, true);
-        self.view.for_each(&mut |key, stored| {
-            let key = key.strip_prefix(&[record::PREFIX]).ok_or(Error::Malformed { what: "stored key" })?;
-            let value = record::verify(key, stored, dir)?;
-            *written = written.with(hasher.hash(key, value));
-            sink.put(key, value)?;
-            bytes = bytes.saturating_add((key.len() + value.len()) as u64);
-            is_done = bytes < bytes_max;
-            Ok(if is_done { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-        })?;
-        if is_done {
-            // A store that lost or changed records without an error must not become anyone's snapshot.
-            check_digest(self.written, self.record.digest, dir)?;
-        }
-        Ok(is_done)
+        self.read_some(bytes_max, &mut |key, value| sink.put(key, value))
     }
 
     fn as_scan(&mut self) -> Option<&mut dyn StateScan> {
@@ -103,35 +131,11 @@ impl StateView for KvStateView {
 
 impl StateScan for KvStateView {
     fn step(&mut self, bytes_max: u64) -> Result<ScanStep> {
-        let dir = self.generation.dir();
-        let hasher = RecordHasher::new(self.record.descriptor.uid);
-        let (scanned, view) = (&mut self.scanned, &mut self.view);
-        let before = scanned.counts;
-        let mut is_done = true;
+        let before = self.seen.counts;
         // Third-party code over bytes that may be damaged.
-        let walk = AssertUnwindSafe(|| {
-            view.for_each(&mut |key, stored| {
-                // Nothing else can have put it there: the store gave another key than was written.
-                let strange = || Error::Corrupt {
-                    what: "stored key",
-                    file: dir.to_path_buf(),
-                    offset: 0,
-                    expected: record::PREFIX.into(),
-                    found: key.first().copied().unwrap_or_default().into(),
-                };
-                let key = key.strip_prefix(&[record::PREFIX]).ok_or_else(strange)?;
-                let value = record::verify(key, stored, dir)?;
-                scanned.digest = scanned.digest.with(hasher.hash(key, value));
-                scanned.counts.add(key, value);
-                is_done = scanned.counts.bytes - before.bytes < bytes_max;
-                Ok(if is_done { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            })
-        });
-        catch_unwind(walk).unwrap_or_else(|_| Err(failed("read", Panicked)))?;
-        let Counts { records, bytes } = self.scanned.counts;
-        if is_done {
-            self.check_sums()?;
-        }
+        let read = catch_unwind(AssertUnwindSafe(|| self.read_some(bytes_max, &mut |_, _| Ok(()))));
+        let is_done = read.unwrap_or_else(|_| Err(failed("read", Panicked)))?;
+        let Counts { records, bytes } = self.seen.counts;
         Ok(ScanStep { records: records - before.records, bytes: bytes - before.bytes, is_done })
     }
 }

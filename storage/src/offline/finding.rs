@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use crate::error::Error;
+use crate::identity::Divergence;
 use crate::ids::{GroupId, Index};
 
 /// Most findings kept of one look; more are only counted.
@@ -19,6 +20,8 @@ pub enum FindingClass {
     /// Bytes are wrong that nothing is lost with: they stand elsewhere too, or nobody reads them. The device still
     /// gave back what was not written.
     Redundant,
+    /// Every byte is what was written, but a majority of the group's replicas proved the state wrong.
+    Diverged,
     /// What a crash left of a write that was never acknowledged. Not damage.
     TornTail,
     /// Could not be looked at: a newer format, another owner, a refused read. Says nothing of what is there.
@@ -49,14 +52,15 @@ impl FindingClass {
         match self {
             Self::Damage => "damage",
             Self::Redundant => "redundant",
+            Self::Diverged => "diverged",
             Self::TornTail => "torn_tail",
             Self::Unchecked => "unchecked",
         }
     }
 
-    /// Whether bytes were found that are not what was written.
+    /// Whether bytes were found that are not what was written, or a state that is not what was replicated.
     pub const fn is_corruption(self) -> bool {
-        matches!(self, Self::Damage | Self::Redundant)
+        matches!(self, Self::Damage | Self::Redundant | Self::Diverged)
     }
 }
 
@@ -78,6 +82,18 @@ impl Finding {
             offset: Some(offset),
             entry: None,
             problem: problem.to_owned(),
+        }
+    }
+
+    /// The mark in `file` of a replica whose state was proven wrong.
+    pub(crate) fn diverged(file: &Path, divergence: &Divergence) -> Self {
+        Self {
+            class: FindingClass::Diverged,
+            group: None,
+            file: file.to_path_buf(),
+            offset: None,
+            entry: Some(divergence.index.get()),
+            problem: divergence.to_string(),
         }
     }
 

@@ -301,7 +301,7 @@ impl SnapshotDir {
 }
 
 /// Refuses `file` in `dir` unless `needed_bytes` are free there.
-pub(super) fn check_room(disk: &dyn Disk, dir: &Path, file: &Path, needed_bytes: u64) -> Result<()> {
+pub(crate) fn check_room(disk: &dyn Disk, dir: &Path, file: &Path, needed_bytes: u64) -> Result<()> {
     let free_bytes = disk.free_bytes(dir).map_err(|cause| Error::io("stat", dir, cause))?;
     if free_bytes >= needed_bytes {
         return Ok(());

@@ -25,6 +25,7 @@ mod writer;
 
 pub use chunk::{CHUNK_BYTES_MAX, SnapshotChunk, SnapshotChunks};
 pub(crate) use damage::find_damage;
+pub(crate) use dir::check_room;
 pub use dir::{SnapshotDir, SnapshotFile};
 pub use fault::SnapshotFault;
 pub(crate) use label::read_footer;

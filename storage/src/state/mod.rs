@@ -9,6 +9,7 @@ mod digest;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod format;
+mod rebuild;
 mod record;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::payload::Payload;
 use crate::snapshot::{SnapshotPayload, SnapshotSink, SnapshotSource, StateHeader};
 
 pub use digest::RecordHasher;
+pub use rebuild::{RebuildFailure, StateBuild, StateRebuild, StateSize, Switch};
 
 /// An order-independent sum modulo 2^128 of a keyed 128-bit hash of every live user record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -128,6 +130,11 @@ pub trait StateMachine: fmt::Debug + Send {
 
     /// Takes the state header of a snapshot that is not restored.
     fn as_snapshot_header_applier(&mut self) -> Option<&mut dyn SnapshotHeaderApplier> {
+        None
+    }
+
+    /// Builds its store anew while it is used. Without it a bloated store stays as it is.
+    fn as_rebuild(&mut self) -> Option<&mut dyn StateRebuild> {
         None
     }
 

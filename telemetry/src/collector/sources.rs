@@ -38,7 +38,7 @@ const fn reads(outcome: Outcome, read: fn(&GroupStats) -> u64) -> CounterSource 
     CounterSource { node: Some(&names::READS), group: None, outcome: Some(outcome), is_load: true, read }
 }
 
-pub(super) static COUNTERS: [CounterSource; 45] = [
+pub(super) static COUNTERS: [CounterSource; 48] = [
     proposals(Outcome::Applied, |s| s.requests.proposals.of(Outcome::Applied).get()),
     proposals(Outcome::NotLeader, |s| s.requests.proposals.of(Outcome::NotLeader).get()),
     proposals(Outcome::Busy, |s| s.requests.proposals.of(Outcome::Busy).get()),
@@ -92,6 +92,9 @@ pub(super) static COUNTERS: [CounterSource; 45] = [
     node_only(&names::SCRUBS_INTERRUPTED, |s| s.scrub.interrupted.get()),
     node_only(&names::SCRUBS_ROTTEN, |s| s.scrub.rotten.get()),
     node_only(&names::SCRUB_READ_BYTES, |s| s.scrub.bytes.get()),
+    node_only(&names::STORES_REBUILT, |s| s.store.rebuilt.get()),
+    node_only(&names::STORE_REBUILDS_OVERTAKEN, |s| s.store.rebuilds_overtaken.get()),
+    node_only(&names::STORE_REBUILDS_FAILED, |s| s.store.rebuilds_failed.get()),
     node_only(&names::CONSISTENCY_CHECKS, |s| s.consistency.checks.get()),
     node_only(&names::CONSISTENCY_UNVERIFIED, |s| s.consistency.unverified.get()),
     node_only(&names::CONSISTENCY_DIVERGED, |s| s.consistency.diverged.get()),
@@ -106,7 +109,7 @@ const fn alone(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSo
     GaugeSource { metric, is_summed: false, read }
 }
 
-pub(super) static GAUGES: [GaugeSource; 11] = [
+pub(super) static GAUGES: [GaugeSource; 14] = [
     summed(&names::GROUP_IS_LEADER, |s| u64::from(s.is_leader())),
     summed(&names::GROUP_QUARANTINED, |s| u64::from(s.is_quarantined())),
     summed(&names::GROUP_PENDING_PROPOSALS, |s| s.requests.pending_proposals.get()),
@@ -117,6 +120,9 @@ pub(super) static GAUGES: [GaugeSource; 11] = [
     alone(&names::GROUP_FIRST_INDEX, |s| s.raft.first.get()),
     alone(&names::GROUP_LAST_INDEX, |s| s.raft.last.get()),
     alone(&names::GROUP_SNAPSHOT_INDEX, |s| s.snapshots.index.get()),
+    summed(&names::GROUP_STORE_DISK_BYTES, |s| s.store.disk_bytes.get()),
+    summed(&names::GROUP_STORE_LIVE_BYTES, |s| s.store.live_bytes.get()),
+    alone(&names::GROUP_HLC_CEILING, |s| s.apply.hlc_ceiling_seconds()),
     alone(&names::GROUP_SCRUBBED, |s| s.scrub.completed_at_seconds.get()),
 ];
 

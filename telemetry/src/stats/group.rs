@@ -25,6 +25,8 @@ pub struct GroupStats {
     pub snapshots: SnapshotStats,
     /// Written by the background scan.
     pub scrub: ScrubStats,
+    /// Written by whoever looks after the store's room.
+    pub store: StoreStats,
     /// Written by the leader that compares the replicas.
     pub consistency: ConsistencyStats,
     /// Written once per start.
@@ -107,6 +109,16 @@ pub struct ApplyStats {
     pub volatile_replayed: Count,
 }
 
+/// Bits of a timestamp below its milliseconds.
+const LOGICAL_BITS: u32 = 16;
+
+impl ApplyStats {
+    /// The ceiling in whole seconds of Unix time.
+    pub fn hlc_ceiling_seconds(&self) -> u64 {
+        (self.hlc_ceiling.get() >> LOGICAL_BITS) / 1_000
+    }
+}
+
 /// What became of snapshots.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -147,6 +159,22 @@ pub struct ScrubStats {
     pub rotten: Count,
     /// Bytes read.
     pub bytes: Count,
+}
+
+/// The room that the state store takes.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct StoreStats {
+    /// Bytes of its files, as of the latest look.
+    pub disk_bytes: Level,
+    /// Bytes of the keys and values in it, as of the latest look.
+    pub live_bytes: Level,
+    /// Bloated stores that were built anew.
+    pub rebuilt: Count,
+    /// Rebuilds given up because too much was applied meanwhile.
+    pub rebuilds_overtaken: Count,
+    /// Rebuilds that failed: no room, an error, or a new store that did not give back what was written.
+    pub rebuilds_failed: Count,
 }
 
 /// What comparisons of the replicas came to.

@@ -2,8 +2,10 @@
 //! `{"error": text, "code": name}`, with a status that fits ([`OperatorCode`]).
 //!
 //! A command works for `timeout_ms` at most, and then answers 504 `deadline`. It may be asked for again: what was
-//! begun has gone on, or goes on then. So a client waits as long as it likes, in pieces.
+//! begun has gone on, or goes on then. So a client waits as long as it likes, in pieces. Of a snapshot the answer also
+//! names an entry, `at_least`: who asks again with this parameter is told of the first snapshot that holds it.
 
+use std::num::ParseIntError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ impl From<Unfit> for OperatorError {
             Unfit::NoOperator => OperatorCode::Failed,
             Unfit::TooMany => OperatorCode::Busy,
         };
-        Self { code, source: Arc::new(unfit) }
+        Self { code, at_least: None, source: Arc::new(unfit) }
     }
 }
 
@@ -62,9 +64,10 @@ pub(super) async fn publish_snapshot(
 ) -> Response {
     let taken = async {
         let (group, timeout) = (group_id(&id)?, timeout(query.as_deref())?);
+        let at_least = number(query.as_deref(), "at_least").map_err(|_| Unfit::Number)?;
         let _place = pages.commands.try_acquire().map_err(|_| Unfit::TooMany)?;
         let operator = pages.backend.operator().ok_or(Unfit::NoOperator)?;
-        operator.publish_snapshot(group, timeout).await
+        operator.publish_snapshot(group, at_least, timeout).await
     };
     answer(taken.await)
 }
@@ -111,9 +114,12 @@ pub(super) async fn repair(
 pub(super) fn answer<T: Serialize>(outcome: Result<T, OperatorError>) -> Response {
     match outcome {
         Ok(done) => Json(done).into_response(),
-        Err(OperatorError { code, source }) => {
+        Err(OperatorError { code, at_least, source }) => {
             let status = StatusCode::from_u16(code.http_status()).expect("statuses have three digits");
-            let body = json!({ "error": source.to_string(), "code": code.label() });
+            let mut body = json!({ "error": source.to_string(), "code": code.label() });
+            if let Some(at_least) = at_least {
+                body["at_least"] = at_least.into();
+            }
             (status, Json(body)).into_response()
         }
     }
@@ -125,8 +131,13 @@ fn group_id(text: &str) -> Result<u64, Unfit> {
 
 /// The parameter `timeout_ms`.
 fn timeout(query: Option<&str>) -> Result<Duration, Unfit> {
-    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, text)) = pairs.find(|(name, _)| *name == "timeout_ms") else { return Ok(TIMEOUT_DEFAULT) };
-    let timeout = text.parse().map(Duration::from_millis).map_err(|_| Unfit::Timeout)?;
+    let timeout = number(query, "timeout_ms").map_err(|_| Unfit::Timeout)?;
+    let Some(timeout) = timeout.map(Duration::from_millis) else { return Ok(TIMEOUT_DEFAULT) };
     if timeout.is_zero() || timeout > TIMEOUT_MAX { Err(Unfit::Timeout) } else { Ok(timeout) }
+}
+
+/// The parameter `name`, if it is there.
+fn number(query: Option<&str>, name: &str) -> Result<Option<u64>, ParseIntError> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, text)| text.parse()).transpose()
 }

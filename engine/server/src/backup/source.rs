@@ -43,6 +43,9 @@ pub trait SnapshotPieces: fmt::Debug + Send {
 pub struct BackupMap {
     /// The cluster's id: 32 hexadecimal digits.
     pub cluster: String,
+    /// The name that its id is made of, if the node was told.
+    #[serde(default)]
+    pub cluster_name: Option<String>,
     /// The node that says so.
     pub node: u64,
     /// By id.

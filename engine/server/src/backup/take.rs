@@ -134,7 +134,7 @@ pub fn take(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Manifest, BackupError> {
     let map: BackupMap = read(client, client.get("/backup")?)?;
-    let cluster = cluster_id(&map.cluster)?;
+    let cluster = (cluster_id(&map.cluster)?, map.cluster_name);
     let disk = Arc::new(RealDisk::new());
     let run = BackupRun::create(disk, &options.dir, cluster, wall_ms(&**clock))?;
     let (now, patience) = (Progress::default(), options.patience);

@@ -51,6 +51,7 @@ impl BackupArgs {
             return print_json(&json!({
                 "path": path.to_string(),
                 "cluster": manifest.cluster.to_string(),
+                "cluster_name": manifest.cluster_name,
                 "begun_ms": manifest.begun_ms,
                 "ended_ms": manifest.ended_ms,
                 "groups": groups,

@@ -65,8 +65,13 @@ fn print_text(report: &VerifyReport) -> Result<(), StartError> {
         print(format_args!("{} more findings\n", report.findings_omitted))?;
     }
     let count = |class| report.findings.iter().filter(|finding| finding.class == class).count();
-    let classes =
-        [FindingClass::Damage, FindingClass::Redundant, FindingClass::TornTail, FindingClass::Unchecked];
+    let classes = [
+        FindingClass::Damage,
+        FindingClass::Redundant,
+        FindingClass::Diverged,
+        FindingClass::TornTail,
+        FindingClass::Unchecked,
+    ];
     let counts = classes.map(|class| (class.as_str(), count(class)));
     let told: Vec<_> = counts
         .iter()

@@ -18,6 +18,7 @@ impl NodeSettings {
     pub fn engine(&self) -> Config {
         let mut config = Config::new(&self.data_dir);
         config.cluster = cluster_id(&self.cluster);
+        config.cluster_name = Some(self.cluster.clone());
         config.node = NodeId(self.node);
         config.listen = self.listen_peer();
         config.store = self.store.kind();

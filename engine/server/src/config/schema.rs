@@ -246,7 +246,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new(
         "snapshots.bytes_per_second",
         Bounds::Bytes(kib(1), mib(16 << 10)),
-        "Bytes of snapshots that this node writes, reads back to verify them, sends or restores, in a second.",
+        "Bytes of snapshots that this node writes, reads back to verify them, sends or restores, \
+         and of stores that it builds anew, in a second.",
         |s| Slot::Bytes(&mut s.snapshots.bytes_per_second),
     ),
     Key::new(

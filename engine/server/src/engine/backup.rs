@@ -30,6 +30,7 @@ impl BackupSource for EngineBackend {
         });
         BackupMap {
             cluster: self.node.cluster().to_string(),
+            cluster_name: self.node.cluster_name().map(str::to_owned),
             node: self.node.id().get(),
             nodes: nodes.collect(),
             groups: groups.collect(),
@@ -58,9 +59,11 @@ impl BackupSource for EngineBackend {
                     let pieces = Pieces { node: self.node.clone(), group, body };
                     Ok(Box::new(pieces) as Box<dyn SnapshotPieces>)
                 }
-                Err(error @ Error::Storage(StorageError::Missing { .. })) => {
-                    Err(OperatorError { code: OperatorCode::NoSnapshot, source: Arc::new(error) })
-                }
+                Err(error @ Error::Storage(StorageError::Missing { .. })) => Err(OperatorError {
+                    code: OperatorCode::NoSnapshot,
+                    at_least: None,
+                    source: Arc::new(error),
+                }),
                 Err(error) => Err(refused(&self.node, group, error)),
             }
         })

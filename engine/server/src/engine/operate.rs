@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate::storage::Index;
 use quorate::{
     Condition, Error, GroupError, GroupId, GroupReadiness, Lifecycle, Node, NotRepairable, Readiness,
     RepairStep, Room,
@@ -45,11 +46,18 @@ impl Operator for EngineBackend {
     fn publish_snapshot(
         &self,
         group: u64,
+        at_least: Option<u64>,
         timeout: Duration,
     ) -> BoxFuture<'_, Result<SnapshotTaken, OperatorError>> {
         Box::pin(async move {
-            let published = self.node.group(GroupId(group)).publish_snapshot(timeout).await;
-            let token = published.map_err(|error| refused(&self.node, group, error))?;
+            let here = self.node.group(GroupId(group));
+            let at_least = at_least.map(Index).or_else(|| here.local_status().map(|status| status.applied));
+            // Without a replica there is none to give either.
+            let published = here.snapshot_of(at_least.unwrap_or_default(), timeout).await;
+            let token = published.map_err(|error| OperatorError {
+                at_least: at_least.map(Index::get),
+                ..refused(&self.node, group, error)
+            })?;
             let (index, term) = (token.id.index.get(), token.id.term.get());
             Ok(SnapshotTaken { group, index, term, bytes: token.bytes, crc: token.crc })
         })
@@ -221,7 +229,7 @@ pub(super) fn refused(node: &Node, group: u64, error: Error) -> OperatorError {
         OperatorCode::InService | OperatorCode::NoReplica => elsewhere(node, group),
         _ => String::new(),
     };
-    OperatorError { code, source: Arc::new(Refusal { error, elsewhere }) }
+    OperatorError { code, at_least: None, source: Arc::new(Refusal { error, elsewhere }) }
 }
 
 /// An error of the engine, and which other nodes to ask.

@@ -122,13 +122,20 @@ fn a_node_that_cannot_be_asked_is_named() {
     assert!(code == Some(3) && said.contains("--node: https://localhost"), "{said}");
 }
 
+/// Whose snapshot is not there in time.
+const SLOW_GROUP: u64 = 5;
+
 /// Answers what the test wants to see on the way to the client.
 #[derive(Debug)]
 struct Refusing;
 
 impl Refusing {
     fn with(code: OperatorCode) -> OperatorError {
-        OperatorError { code, source: Arc::new(std::io::Error::other("as the test wants it")) }
+        OperatorError {
+            code,
+            at_least: None,
+            source: Arc::new(std::io::Error::other("as the test wants it")),
+        }
     }
 }
 
@@ -140,8 +147,18 @@ impl Operator for Refusing {
     fn publish_snapshot(
         &self,
         group: u64,
+        at_least: Option<u64>,
         timeout: Duration,
     ) -> BoxFuture<'_, Result<SnapshotTaken, OperatorError>> {
+        // Of this one it takes longer than a request, and the node goes on writing.
+        if group == SLOW_GROUP && at_least.is_none() {
+            let late = OperatorError { at_least: Some(77), ..Self::with(OperatorCode::Deadline) };
+            return Box::pin(std::future::ready(Err(late)));
+        }
+        if let Some(index) = at_least {
+            let taken = SnapshotTaken { group, index, term: 1, bytes: 2, crc: 3 };
+            return Box::pin(std::future::ready(Ok(taken)));
+        }
         let (index, term, crc) = (timeout.as_millis().try_into().unwrap(), 1, 3);
         Box::pin(std::future::ready(Ok(SnapshotTaken { group, index, term, bytes: 2, crc })))
     }
@@ -186,6 +203,10 @@ async fn commands_answer_json_with_a_code_and_a_status_that_fits() {
         assert_eq!(client.get("/status").unwrap()["node"], 9);
         let taken = client.post("/groups/4/snapshot", Duration::from_millis(1_500)).unwrap();
         assert_eq!((taken["group"].as_u64(), taken["index"].as_u64()), (Some(4), Some(1_500)));
+        let late = client.post("/groups/5/snapshot", Duration::from_secs(1)).unwrap_err();
+        assert!(late.is(OperatorCode::Deadline) && late.at_least() == Some(77), "{late}");
+        let taken = client.post("/groups/5/snapshot?at_least=77", Duration::from_secs(1)).unwrap();
+        assert_eq!(taken["index"], 77);
         let refused = |error: ClientError| match error {
             ClientError::Refused { status, code, .. } => (status, code.unwrap_or_default()),
             other => panic!("{other}"),
@@ -195,6 +216,8 @@ async fn commands_answer_json_with_a_code_and_a_status_that_fits() {
         assert!(late.is(OperatorCode::Deadline));
         assert_eq!(refused(late), (504, "deadline".into()));
         let no_number = client.post("/groups/x/snapshot", Duration::from_secs(1)).unwrap_err();
+        assert_eq!(refused(no_number), (400, "bad_request".into()));
+        let no_number = client.post("/groups/4/snapshot?at_least=x", Duration::from_secs(1)).unwrap_err();
         assert_eq!(refused(no_number), (400, "bad_request".into()));
         let too_long = client.post("/groups/4/snapshot", Duration::from_secs(601)).unwrap_err();
         assert_eq!(refused(too_long), (400, "bad_request".into()));

@@ -90,9 +90,9 @@ async fn a_divergent_follower_is_quarantined_and_stays_so_over_a_restart() {
     fill(&nodes, 5).await;
     let lead = leader(&nodes).await.id;
     let at = nodes.iter().position(|node| node.id != lead).unwrap();
-    defects[at].store(true, Ordering::Relaxed);
+    defects[at].misapplies.store(true, Ordering::Relaxed);
     fill(&nodes, 5).await;
-    defects[at].store(false, Ordering::Relaxed);
+    defects[at].misapplies.store(false, Ordering::Relaxed);
     let report = check(&nodes).await;
     let divergent = vec![ReplicaId(nodes[at].id)];
     let Verdict::Diverged { divergent: found, majority } = &report.verdict else { panic!("{report:?}") };
@@ -124,7 +124,7 @@ async fn a_divergent_leader_is_quarantined_and_another_leads() {
     let (_network, mut nodes, defects) = kv_cluster(3, &config()).await;
     let lead = leader(&nodes).await.id;
     let at = nodes.iter().position(|node| node.id == lead).unwrap();
-    defects[at].store(true, Ordering::Relaxed);
+    defects[at].misapplies.store(true, Ordering::Relaxed);
     fill(&nodes, 5).await;
     let report = check(&nodes).await;
     assert!(
@@ -144,7 +144,7 @@ async fn two_that_differ_are_reported_and_nobody_is_quarantined() {
     let at = nodes.iter().position(|node| node.id != lead).unwrap();
     let away = nodes.iter().find(|node| node.id != lead && node.id != nodes[at].id).unwrap();
     network.cut(away.id);
-    defects[at].store(true, Ordering::Relaxed);
+    defects[at].misapplies.store(true, Ordering::Relaxed);
     let running: Vec<_> = nodes.iter().filter(|node| node.id != away.id).cloned().collect();
     fill(&running, 5).await;
     let report = check(&running).await;
@@ -202,7 +202,7 @@ async fn replicas_are_compared_by_themselves_and_by_their_leader_only() {
     let error = error.handle.check_consistency(DEADLINE).await.unwrap_err();
     assert!(matches!(error, Error::NotLeader { hint: Some(hint), .. } if hint.node == NodeId(lead.id)));
     let at = nodes.iter().position(|node| node.id != lead.id).unwrap();
-    defects[at].store(true, Ordering::Relaxed);
+    defects[at].misapplies.store(true, Ordering::Relaxed);
     fill(&nodes, 3).await;
     tokio::time::sleep(interval * 2).await;
     assert_eq!(reason(&nodes[at]), Some(QuarantineReason::StateDiverged));

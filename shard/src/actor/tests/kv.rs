@@ -1,4 +1,4 @@
-//! The key-value state machine on a node's simulated disk, which can be made to apply wrongly.
+//! The key-value state machine on a node's simulated disk, which can be made to apply wrongly, or to be found rotten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,10 @@ use quorate_storage::disk::{Disk, SimDisk};
 use quorate_storage::kv::{KvCommand, KvStateMachine, MemoryEngine, MemoryLoss, Op};
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::{
-    AppliedIndexReader, AppliedIndexWriter, AppliedRecord, Command, StateMachine, StateReader, StateView,
+    AppliedIndexReader, AppliedIndexWriter, AppliedRecord, Command, RebuildFailure, ScanStep, StateBuild,
+    StateMachine, StateReader, StateRebuild, StateSize, StateView, Switch,
 };
-use quorate_storage::{Index, RangeEpoch, Result};
+use quorate_storage::{Error as StorageError, Index, RangeEpoch, Result};
 use quorate_telemetry::SeededRng;
 
 use super::network::Network;
@@ -23,13 +24,51 @@ use crate::error::Error;
 pub(super) struct KvMachines {
     disk: SimDisk,
     /// Shared with the machines that are open.
-    misapplies: Arc<AtomicBool>,
+    defects: Arc<Defects>,
 }
 
 #[derive(Debug)]
 struct KvMachine {
     inner: KvStateMachine,
-    misapplies: Arc<AtomicBool>,
+    defects: Arc<Defects>,
+}
+
+/// What is wrong with the machines of a node.
+#[derive(Debug, Default)]
+pub(super) struct Defects {
+    /// They apply something else.
+    pub(super) misapplies: AtomicBool,
+    /// Whoever copies them finds them rotten.
+    pub(super) rots: AtomicBool,
+}
+
+/// A copy of a store that is rotten.
+#[derive(Debug)]
+struct RottenBuild;
+
+impl StateBuild for RottenBuild {
+    fn step(&mut self, _bytes_max: u64) -> Result<ScanStep, RebuildFailure> {
+        let file = "state/1".into();
+        let corrupt = StorageError::Corrupt { what: "stored value", file, offset: 0, expected: 1, found: 2 };
+        Err(RebuildFailure::Source(corrupt))
+    }
+}
+
+impl StateRebuild for KvMachine {
+    fn size(&self) -> Result<StateSize> {
+        self.inner.size()
+    }
+
+    fn begin_rebuild(&mut self, reserve_bytes: u64) -> Result<Box<dyn StateBuild>> {
+        if self.defects.rots.load(Ordering::Relaxed) {
+            return Ok(Box::new(RottenBuild));
+        }
+        self.inner.begin_rebuild(reserve_bytes)
+    }
+
+    fn finish_rebuild(&mut self, build: Box<dyn StateBuild>) -> Result<Switch> {
+        self.inner.finish_rebuild(build)
+    }
 }
 
 impl StateMachineFactory for KvMachines {
@@ -38,7 +77,7 @@ impl StateMachineFactory for KvMachines {
         let loss = Some(MemoryLoss::Tail);
         let engine = MemoryEngine::new(disk.clone(), Arc::new(SeededRng::new(1)), loss);
         let inner = KvStateMachine::open(Arc::new(engine), disk, &context.dir, UID);
-        Ok(Box::new(KvMachine { inner, misapplies: Arc::clone(&self.misapplies) }))
+        Ok(Box::new(KvMachine { inner, defects: Arc::clone(&self.defects) }))
     }
 
     fn check(&self, body: &Bytes) -> Result<()> {
@@ -62,7 +101,7 @@ impl StateMachine for KvMachine {
 
     fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
         let mut commands = commands.to_vec();
-        if self.misapplies.load(Ordering::Relaxed) {
+        if self.defects.misapplies.load(Ordering::Relaxed) {
             for command in &mut commands {
                 let mut wrong = KvCommand::decode(&command.body)?;
                 wrong.ops.push(Op::Put(Bytes::from_static(b"wrong"), Bytes::from_static(b"1")));
@@ -103,22 +142,26 @@ impl StateMachine for KvMachine {
     fn as_applied_index_writer(&mut self) -> Option<&mut dyn AppliedIndexWriter> {
         self.inner.as_applied_index_writer()
     }
+
+    fn as_rebuild(&mut self) -> Option<&mut dyn StateRebuild> {
+        Some(self)
+    }
 }
 
-/// Gives `node` such machines, and starts it again with them; what makes them apply wrongly.
-pub(super) async fn convert(node: &mut TestNode) -> Arc<AtomicBool> {
-    let misapplies = Arc::new(AtomicBool::new(false));
+/// Gives `node` such machines, and starts it again with them; what is wrong with them.
+pub(super) async fn convert(node: &mut TestNode) -> Arc<Defects> {
+    let defects = Arc::new(Defects::default());
     node.kill().await;
-    node.machines = Arc::new(KvMachines { disk: node.disk.clone(), misapplies: Arc::clone(&misapplies) });
+    node.machines = Arc::new(KvMachines { disk: node.disk.clone(), defects: Arc::clone(&defects) });
     node.restart().await;
-    misapplies
+    defects
 }
 
-/// A cluster of them, and what makes each apply wrongly.
+/// A cluster of them, and what is wrong with each.
 pub(super) async fn kv_cluster(
     count: u64,
     config: &GroupConfig,
-) -> (Network, Vec<TestNode>, Vec<Arc<AtomicBool>>) {
+) -> (Network, Vec<TestNode>, Vec<Arc<Defects>>) {
     let (network, mut nodes) = cluster(count, config).await;
     let mut defects = Vec::new();
     for node in &mut nodes {

@@ -13,6 +13,7 @@ mod network;
 mod node;
 mod offline_repair;
 mod quarantine;
+mod rebuild;
 mod repair;
 mod scrub;
 mod single;

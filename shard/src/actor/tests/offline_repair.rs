@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::disk::{CrashMode, Disk, SimDisk};
-use quorate_storage::identity::{DataDir, FileOwner, ReplicaIdentity};
+use quorate_storage::identity::{DataDir, Divergence, FileOwner, ReplicaIdentity};
 use quorate_storage::kv::{KvCommand, KvStateMachine, MemoryEngine, Op};
 use quorate_storage::log::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog};
 use quorate_storage::offline::repair::{AdoptionPlan, Consent, EPOCHS_SKIPPED, RepairPlan, RepairRefusal};
 use quorate_storage::offline::{LookOptions, StoppedDir, plan_repair, repair};
 use quorate_storage::snapshot::SnapshotToken;
-use quorate_storage::state::StateMachine;
+use quorate_storage::state::{StateDigest, StateMachine};
 use quorate_storage::{
     ClusterId, Entry, EntryId, EntryKind, HardState, Index, NodeId, RangeEpoch, ReplicaId, Result, Term,
 };
@@ -174,11 +174,11 @@ fn options() -> LookOptions {
 
 fn repair_on(disk: &SimDisk, consent: Consent) -> std::result::Result<(), RepairRefusal> {
     let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(disk.calls()));
-    repair(&dir(disk), GROUP, (consent, &options()), &rng).map(drop)
+    repair(&dir(disk), GROUP, (consent, &options()), &rng, &mut |_| {}).map(drop)
 }
 
 fn plan_on(disk: &SimDisk) -> AdoptionPlan {
-    match plan_repair(&dir(disk), GROUP, (Consent::default(), &options())).unwrap() {
+    match plan_repair(&dir(disk), GROUP, (Consent::default(), &options()), &mut |_| {}).unwrap() {
         RepairPlan::Adopt(plan) => *plan,
         complete @ RepairPlan::Complete(_) => panic!("{complete:?}"),
     }
@@ -230,6 +230,38 @@ async fn whatever_a_single_voter_is_refused_for_its_state_is_adopted_and_serves(
         has_every_key(&node).await;
         node.handle.stop(CLEANLY).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_that_was_proven_wrong_is_adopted_only_by_who_gives_up_the_others() {
+    let mut node = stopped().await;
+    let disk = node.disk.fork();
+    let mark = Path::new(DIR).join("diverged");
+    let found = Divergence { index: Index(9), own: StateDigest(1), majority: StateDigest(2) };
+    let owner = FileOwner { group: UID, replica: ReplicaId(1), incarnation: incarnation(1) };
+    found.write(&disk, &mark, owner, &SeededRng::new(1)).unwrap();
+    let refused = start(&mut node, disk.clone()).await;
+    assert!(matches!(refused, Err(StartError::StateDiverged { .. })), "{refused:?}");
+    let refused = repair_on(&disk, Consent::default());
+    assert!(
+        matches!(&refused, Err(RepairRefusal::Diverged { file, divergence }) if *file == mark && *divergence == found),
+        "{refused:?}"
+    );
+
+    let consent = Consent { abandons_others: true, ..Consent::default() };
+    let RepairPlan::Adopt(plan) =
+        plan_repair(&dir(&disk), GROUP, (consent, &options()), &mut |_| {}).unwrap()
+    else {
+        panic!("nothing was begun")
+    };
+    assert_eq!((plan.why.as_str(), plan.records), (found.to_string().as_str(), KEYS));
+    repair_on(&disk, consent).unwrap();
+    assert!(
+        disk.size(&mark).unwrap().is_none()
+            && disk.size(&evidence(&disk)[0].join("diverged")).unwrap().is_some()
+    );
+    start(&mut node, disk).await.unwrap();
+    has_every_key(&node).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +325,7 @@ async fn a_repair_that_the_power_goes_in_is_completed_by_the_next_or_by_the_node
             disk.cut_power_at_call(point);
             assert!(repair_on_dying(&disk).is_err() || !disk.is_powered(), "call {point}");
             let disk = disk.crash(mode);
-            match plan_repair(&dir(&disk), GROUP, (Consent::default(), &options())) {
+            match plan_repair(&dir(&disk), GROUP, (Consent::default(), &options()), &mut |_| {}) {
                 Ok(RepairPlan::Adopt(_)) => undone += 1,
                 Ok(RepairPlan::Complete(_)) => switching += 1,
                 Err(RepairRefusal::NotNeeded { .. }) => done += 1,
@@ -337,7 +369,7 @@ fn make_node_directory(disk: &SimDisk) {
 fn repair_on_dying(disk: &SimDisk) -> std::result::Result<(), RepairRefusal> {
     let dir = StoppedDir::lock(Arc::new(disk.clone()), Path::new("/data"))?;
     let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(3));
-    repair(&dir, GROUP, (Consent::default(), &options()), &rng).map(drop)
+    repair(&dir, GROUP, (Consent::default(), &options()), &rng, &mut |_| {}).map(drop)
 }
 
 fn open_as_node(disk: &SimDisk) -> DataDir {

@@ -6,6 +6,7 @@ use quorate_storage::disk::Disk;
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{ConfChange, ConfChangeOp, NodeId, ReplicaDescriptor, ReplicaId};
 
+use super::kv::{kv_cluster, put_kv};
 use super::network::Network;
 use super::node::{DEADLINE, TestNode, cluster, config, incarnation, leader, put_anyhow, snapshot_path};
 use crate::actor::{GroupConfig, Lifecycle, ReadLevel};
@@ -262,4 +263,40 @@ async fn what_nobody_sends_any_more_is_dropped() {
     network.heal(4);
     let last = put_anyhow(&nodes, "b=1").await;
     joining.applies(last.id.index).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_takes_longer_than_a_request_is_given_to_who_asks_again_under_writes() {
+    let mut config = config();
+    // None is due by itself.
+    config.snapshots.log_bytes_min = 1 << 40;
+    let (_network, nodes, _) = kv_cluster(1, &config).await;
+    let node = &nodes[0];
+    // At the node's rate that takes half a second to write, and as long to read back.
+    for i in 0..32 {
+        put_kv(node, &format!("k{i}"), &i.to_string().repeat(1 << 19)).await.unwrap();
+    }
+    let published = &node.handle.stats().snapshots.published;
+    let (wanted, before) = (node.handle.status().applied, published.get());
+    let ahead = node.handle.snapshot_of(wanted.next(), DEADLINE).await;
+    assert!(matches!(ahead, Err(Error::Busy { .. })), "{ahead:?}");
+    let writer = node.clone();
+    let writing = tokio::spawn(async move {
+        for i in 0_u64.. {
+            put_kv(&writer, "w", &i.to_string()).await.unwrap();
+        }
+    });
+    let mut late = 0;
+    let token = loop {
+        match node.handle.snapshot_of(wanted, Duration::from_millis(50)).await {
+            Ok(token) => break token,
+            Err(Error::DeadlineExceeded) => late += 1,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(late > 2 && token.id.index >= wanted, "{late} requests were late, {token:?}");
+    assert_eq!(published.get(), before + 1, "one snapshot is enough");
+    assert_eq!(node.handle.snapshot_of(wanted, DEADLINE).await.unwrap(), token, "it is asked for once more");
+    writing.abort();
+    assert!(node.handle.status().applied > token.id.index, "nothing was written meanwhile");
 }

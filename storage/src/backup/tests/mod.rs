@@ -71,7 +71,7 @@ fn take(disk: &SimDisk) -> Result<Manifest> {
         }
         writer.keep(file, &mut |_| {})?;
     }
-    writer.finish(CLUSTER, 1_000, 2_000)
+    writer.finish((CLUSTER, None), 1_000, 2_000)
 }
 
 fn open(disk: &SimDisk) -> Result<Backup> {

@@ -33,7 +33,7 @@ fn born() -> NewReplica {
 fn restore(disk: &SimDisk) -> Result<NodeIdentity> {
     let backup = open(disk)?;
     let group = backup.manifest().group(GROUPS[1]).unwrap().clone();
-    let dir = RestoringDir::begin(Arc::new(disk.clone()), Path::new(ROOT), (NEW, NODE), rng())?;
+    let dir = RestoringDir::begin(Arc::new(disk.clone()), Path::new(ROOT), (NEW, NODE), 0, rng())?;
     dir.make(&born(), &mut |sink| backup.copy_records(&group, sink, &mut |_| {}))?;
     dir.finish()
 }
@@ -143,4 +143,20 @@ fn a_running_node_excludes_a_restore() {
     let running = start(&disk).unwrap();
     assert!(matches!(restore(&disk).unwrap_err(), Error::Locked { .. }));
     drop(running);
+}
+
+#[test]
+fn a_restore_that_has_no_room_is_refused_before_it_writes_and_says_what_it_takes() {
+    let disk = SimDisk::new();
+    take(&disk).unwrap();
+    let used = disk.files().iter().map(|(_, bytes)| bytes).sum::<u64>();
+    disk.set_capacity(Some(used + 5_000));
+    let begin =
+        |needed| RestoringDir::begin(Arc::new(disk.clone()), Path::new(ROOT), (NEW, NODE), needed, rng());
+    let refused = begin(5_001).unwrap_err();
+    let Error::NoRoom { path, needed_bytes, free_bytes } = refused else { panic!("{refused}") };
+    assert_eq!((path.as_path(), needed_bytes, free_bytes), (Path::new(ROOT), 5_001, 5_000));
+    let names: Vec<_> = disk.list(Path::new(ROOT)).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["node.lock"]);
+    begin(5_000).unwrap();
 }

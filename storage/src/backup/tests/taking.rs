@@ -138,3 +138,12 @@ fn a_snapshot_of_another_group_is_refused() {
     let error = writer.keep(file, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::Foreign { what: "group", .. }), "{error}");
 }
+
+#[test]
+fn the_name_of_the_cluster_is_carried_where_it_is_known() {
+    let disk = SimDisk::new();
+    let unnamed = take(&disk).unwrap();
+    assert_eq!(unnamed.cluster_name, None);
+    let named = Manifest { cluster_name: Some("production".to_owned()), ..unnamed };
+    assert_eq!(Manifest::decode(&named.encode(), Path::new("manifest.json")).unwrap(), named);
+}

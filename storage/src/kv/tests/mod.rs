@@ -2,6 +2,7 @@
 
 mod budget;
 mod machine;
+mod rebuild;
 mod suites;
 
 use bytes::Bytes;

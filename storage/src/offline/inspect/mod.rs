@@ -6,9 +6,9 @@ mod snapshots;
 pub(super) mod state;
 
 pub use report::{
-    ConfStateReport, GateReport, GenerationReport, GroupReport, HardStateReport, InspectReport, LogReport,
-    NodeReport, PositionReport, RecordReport, ReplicaReport, SegmentReport, SnapshotRecordReport,
-    SnapshotReport, TokenReport,
+    ConfStateReport, DivergenceReport, GateReport, GenerationReport, GroupReport, HardStateReport,
+    InspectReport, LogReport, NodeReport, PositionReport, RecordReport, ReplicaReport, SegmentReport,
+    SnapshotRecordReport, SnapshotReport, TokenReport,
 };
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use self::state::Held;
 use super::{FINDINGS_MAX, Finding, LookOptions, StoppedDir};
 use crate::cold_start::{Inputs, Policy, Reading, decide, usable_snapshots};
 use crate::error::Error;
-use crate::identity::{NodeIdentity, ReplicaIdentity, ReplicaPaths};
+use crate::identity::{Divergence, NodeIdentity, ReplicaIdentity, ReplicaPaths};
 use crate::ids::GroupId;
 use crate::kv::offline::OfflinePlace;
 use crate::log::survey::{Depth, Event, SurveyPlace, survey};
@@ -73,6 +73,7 @@ impl Look<'_> {
         let mut report = GroupReport {
             group: group.get(),
             replica: None,
+            diverged: None,
             log: None,
             segments: Vec::new(),
             snapshots: Vec::new(),
@@ -95,6 +96,7 @@ impl Look<'_> {
     }
 
     fn contents(&mut self, identity: &ReplicaIdentity, paths: &ReplicaPaths, report: &mut GroupReport) {
+        report.diverged = self.mark(paths);
         let log = self.log(identity, paths, report);
         let recorded = log.as_ref().map(|state| state.snapshots.as_slice());
         let disk = self.dir.disk();
@@ -121,8 +123,21 @@ impl Look<'_> {
                 None
             }
         };
-        if let (Some(log), Some(held)) = (log, held) {
+        // A start that finds the mark does not ask the gate.
+        if let (Some(log), Some(held), None) = (log, held, &report.diverged) {
             report.cold_start = self.gate(identity, paths, (&log, held));
+        }
+    }
+
+    /// Whether the replica was found to hold another state than its group.
+    fn mark(&mut self, paths: &ReplicaPaths) -> Option<DivergenceReport> {
+        let file = paths.divergence_file();
+        match Divergence::read(&**self.dir.disk(), &file) {
+            Ok(divergence) => divergence.map(|divergence| DivergenceReport::of(file, &divergence)),
+            Err(error) => {
+                self.found(&error, &file);
+                None
+            }
         }
     }
 

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::entry::{ConfState, EntryId};
+use crate::identity::Divergence;
 use crate::ids::ReplicaId;
 use crate::offline::Finding;
 use crate::offline::finding::lossy;
+use crate::state::StateDigest;
 
 /// A data directory.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +43,8 @@ pub struct GroupReport {
     pub group: u64,
     /// Who lives there; `None` if the replica file is not there (nobody completed moving in) or cannot be read.
     pub replica: Option<ReplicaReport>,
+    /// That its state was proven wrong; it does not start then.
+    pub diverged: Option<DivergenceReport>,
     /// What a start would find in the log; `None` if it would refuse it.
     pub log: Option<LogReport>,
     /// The log's files, oldest first.
@@ -64,6 +68,20 @@ pub struct ReplicaReport {
     pub incarnation: String,
     /// It was removed for ever.
     pub is_tombstone: bool,
+}
+
+/// The mark of a replica that a majority of its group proved wrong.
+#[derive(Clone, Debug, Serialize)]
+pub struct DivergenceReport {
+    /// The file.
+    #[serde(serialize_with = "lossy")]
+    pub file: PathBuf,
+    /// The applied index that was compared.
+    pub index: u64,
+    /// The digest of this replica's state there, in hex.
+    pub own: String,
+    /// That of the majority's, in hex.
+    pub majority: String,
 }
 
 /// A position.
@@ -255,6 +273,13 @@ pub struct GateReport {
     pub snapshot: Option<u64>,
     /// Commit index of the hard state.
     pub commit: u64,
+}
+
+impl DivergenceReport {
+    pub(super) fn of(file: PathBuf, found: &Divergence) -> Self {
+        let hex = |digest: StateDigest| format!("{:032x}", digest.0);
+        Self { file, index: found.index.get(), own: hex(found.own), majority: hex(found.majority) }
+    }
 }
 
 impl From<EntryId> for PositionReport {

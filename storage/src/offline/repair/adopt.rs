@@ -5,6 +5,7 @@ use std::sync::Arc;
 use quorate_telemetry::Rng;
 
 use super::look::Found;
+use super::telling::Telling;
 use super::{Adopted, EPOCHS_SKIPPED, RepairRefusal};
 use crate::descriptor::{GroupDescriptor, ReplicaDescriptor};
 use crate::entry::{ConfState, HardState};
@@ -17,9 +18,14 @@ use crate::snapshot::{SnapshotDir, SnapshotLabel, SnapshotSink as _, SnapshotTok
 use crate::state::{AppliedRecord, StateDigest};
 
 /// Makes what was found the group's beginning. Durable on return.
-pub(super) fn adopt(dir: &StoppedDir, found: &Found, rng: &Arc<dyn Rng>) -> Result<Adopted, RepairRefusal> {
+pub(super) fn adopt(
+    dir: &StoppedDir,
+    found: &Found,
+    rng: &Arc<dyn Rng>,
+    telling: &mut Telling<'_>,
+) -> Result<Adopted, RepairRefusal> {
     let (uid, incarnation) = (GroupUid(rng.next_id()), Incarnation(rng.next_id()));
-    let digest = found.verify(uid)?;
+    let digest = found.verify(uid, telling)?;
     let old = &found.identity;
     let new = ReplicaIdentity { uid, incarnation, ..*old };
     let record = succeeding_record(&found.record, &new, digest);
@@ -28,7 +34,7 @@ pub(super) fn adopt(dir: &StoppedDir, found: &Found, rng: &Arc<dyn Rng>) -> Resu
     disk.remove_dir_all(&repaired).map_err(|cause| Error::io("remove", &repaired, cause))?;
     disk.create_dir_all(&repaired).map_err(|cause| Error::io("create", &repaired, cause))?;
     let paths = ReplicaPaths::new(repaired);
-    let token = write_snapshot(dir, found, (&new, &paths), (record, rng.as_ref()))?;
+    let token = write_snapshot(dir, found, (&new, &paths), (record, rng.as_ref()), telling)?;
     write_log(dir, found, (&new, &paths), (token, rng))?;
     // Last: with this file the directory is one that a switch may put in place.
     new.create(&**disk, &paths.replica_file(), rng.as_ref())?;
@@ -56,12 +62,16 @@ fn write_snapshot(
     found: &Found,
     (new, paths): (&ReplicaIdentity, &ReplicaPaths),
     (record, rng): (AppliedRecord, &dyn Rng),
+    telling: &mut Telling<'_>,
 ) -> Result<SnapshotToken> {
     let snapshots = SnapshotDir::new(dir.disk().clone(), paths.snapshots(), new.owner());
     snapshots.create()?;
     snapshots.check_room(record.applied, found.bytes(), 0)?;
     let mut writer = snapshots.writer(&SnapshotLabel { record }, rng)?;
-    found.for_each(&mut |key, value| writer.put(key, value))?;
+    found.for_each(&mut |key, value| {
+        telling.read(key, value);
+        writer.put(key, value)
+    })?;
     writer.finish()
 }
 

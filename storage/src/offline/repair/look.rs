@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::telling::Telling;
 use super::{AdoptionPlan, Consent, RepairRefusal};
 use crate::cold_start::{AppliedMark, Inputs, Policy, Reading, StoreCondition, decide, usable_snapshots};
 use crate::descriptor::ReplicaDescriptor;
 use crate::error::{Error, Result};
-use crate::identity::{ReplicaIdentity, ReplicaPaths, evidence_path, read_peers};
+use crate::identity::{Divergence, ReplicaIdentity, ReplicaPaths, evidence_path, read_peers};
 use crate::ids::{GroupId, GroupUid, Index};
 use crate::kv::Counts;
 use crate::kv::offline::{Copying, NotOpened, OfflinePlace, OfflineStore, current_generation, kind_of};
@@ -47,11 +48,12 @@ impl Found {
         if identity.tombstone {
             return Err(RepairRefusal::Removed(group));
         }
+        let divergence = read_mark(dir, &paths, consent)?;
         let log = UnchangedLog::read(disk, &paths.wal(), &identity.owner());
         let (state, store) = match open_store(dir, &paths, options) {
             Err(refusal @ RepairRefusal::NoState { .. }) => {
                 // One that was repaired and not started since: a start restores its snapshot.
-                if let Ok(log) = &log {
+                if let (Ok(log), None) = (&log, divergence) {
                     refused_for(dir, &paths, &identity, (log, Reading::Missing, StoreCondition::Trusted))?;
                 }
                 return Err(refusal);
@@ -67,7 +69,10 @@ impl Found {
                 let reading = Reading::Record(AppliedMark::from(&record));
                 let condition =
                     if store.is_trusted { StoreCondition::Trusted } else { StoreCondition::UncleanBoot };
-                let why = refused_for(dir, &paths, &identity, (&log, reading, condition))?;
+                let why = match divergence {
+                    Some(divergence) => divergence.to_string(),
+                    None => refused_for(dir, &paths, &identity, (&log, reading, condition))?,
+                };
                 (Some(log), why)
             }
             Err(error) => (None, error.to_string()),
@@ -90,8 +95,12 @@ impl Found {
     }
 
     /// What adopting it does. Reads all of it.
-    pub(super) fn plan(&self, successor: GroupUid) -> Result<AdoptionPlan, RepairRefusal> {
-        self.verify(successor)?;
+    pub(super) fn plan(
+        &self,
+        successor: GroupUid,
+        telling: &mut Telling<'_>,
+    ) -> Result<AdoptionPlan, RepairRefusal> {
+        self.verify(successor, telling)?;
         let log = self.log.as_ref().map(|log| &log.state);
         Ok(AdoptionPlan {
             group: self.identity.group,
@@ -113,13 +122,18 @@ impl Found {
     }
 
     /// Reads every record: whether they are what the marker says, and the digest they have in the group `successor`.
-    pub(super) fn verify(&self, successor: GroupUid) -> Result<StateDigest, RepairRefusal> {
+    pub(super) fn verify(
+        &self,
+        successor: GroupUid,
+        telling: &mut Telling<'_>,
+    ) -> Result<StateDigest, RepairRefusal> {
         let [old, new] = [self.identity.uid, successor].map(RecordHasher::new);
         let (mut held, mut next, mut counts) = (StateDigest::EMPTY, StateDigest::EMPTY, Counts::default());
         self.for_each(&mut |key, value| {
             held = held.with(old.hash(key, value));
             next = next.with(new.hash(key, value));
             counts.add(key, value);
+            telling.read(key, value);
             Ok(())
         })
         .map_err(RepairRefusal::Unreadable)?;
@@ -196,6 +210,22 @@ impl Found {
             return Ok(());
         }
         Err(RepairRefusal::MayHaveOthers(held))
+    }
+}
+
+/// What the mark of a state that was proven wrong says, if there is one.
+///
+/// # Errors
+/// [`RepairRefusal::Diverged`], unless those who proved it are given up.
+fn read_mark(
+    dir: &StoppedDir,
+    paths: &ReplicaPaths,
+    consent: Consent,
+) -> Result<Option<Divergence>, RepairRefusal> {
+    let file = paths.divergence_file();
+    match Divergence::read(&**dir.disk(), &file)? {
+        Some(divergence) if !consent.abandons_others => Err(RepairRefusal::Diverged { file, divergence }),
+        found => Ok(found),
     }
 }
 

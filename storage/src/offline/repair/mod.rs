@@ -18,9 +18,16 @@
 //! directory stays as `groups/<group>.quarantined-<incarnation>`. Nothing in it is changed, and the new one is made
 //! beside it, whole and durable, before two renames put it in place: a crash at any point leaves either the old
 //! directory, or what the next start (or the next repair) completes.
+//!
+//! # A state that was proven wrong
+//! A replica with the mark `diverged` does not start, and a repair through its group replaces it: its state is known to be
+//! wrong, and its group holds the right one. So it is refused here, too, also where it is the only voter by now. Only who
+//! gives up the others, because they are gone for good, may adopt what there is; the new directory has no mark, for the new
+//! group has no other state.
 
 mod adopt;
 mod look;
+mod telling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,11 +35,12 @@ use std::sync::Arc;
 use quorate_telemetry::Rng;
 
 use self::look::Found;
+use self::telling::Telling;
 use super::{LookOptions, StoppedDir};
 use crate::descriptor::ReplicaDescriptor;
 use crate::entry::EntryId;
 use crate::error::Error;
-use crate::identity::{ReplicaIdentity, complete_switches, is_switching};
+use crate::identity::{Divergence, ReplicaIdentity, complete_switches, is_switching};
 use crate::ids::{GroupId, GroupUid, Index, ReplicaId};
 
 /// By how much the conf epoch is raised: more than there ever were membership changes.
@@ -41,11 +49,24 @@ pub const EPOCHS_SKIPPED: u64 = 1 << 32;
 /// What an operator takes upon himself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// Other replicas are given up: what only they acknowledged is lost, and they have to join again.
+    /// Other replicas are given up: what only they acknowledged is lost, and they have to join again. So is what they
+    /// held where they proved this one's state wrong.
     pub abandons_others: bool,
     /// A store that may have lost what a power cut took is believed, if its digest agrees.
     pub trusts_store: bool,
 }
+
+/// How far a repair is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairProgress {
+    /// Bytes of keys and values that were read: to be checked, and then once more to be written.
+    pub bytes: u64,
+    /// What it will be in the end.
+    pub bytes_total: u64,
+}
+
+/// Hears how far a repair is, about once a MiB.
+pub type Progress<'a> = dyn FnMut(&RepairProgress) + 'a;
 
 /// What a repair would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +150,14 @@ pub enum RepairRefusal {
     /// The state does not name this replica as a member.
     #[error("replica {0} is no member of the group whose state it holds")]
     NotAMember(ReplicaId),
+    /// A majority of the group proved the state wrong: it must not become everybody's.
+    #[error("{file} says that {divergence}", file = file.display())]
+    Diverged {
+        /// The mark.
+        file: PathBuf,
+        /// What it says.
+        divergence: Divergence,
+    },
     /// There are others, which may hold more.
     #[error("the group has other replicas: {}", names(.0))]
     HasOthers(Vec<ReplicaDescriptor>),
@@ -145,7 +174,8 @@ fn names(others: &[ReplicaDescriptor]) -> String {
     others.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// What [`repair()`] would do with `group`. Reads the whole state and the log behind it; changes nothing.
+/// What [`repair()`] would do with `group`. Reads the whole state and the log behind it; changes nothing. `progress` hears how
+/// far it is.
 ///
 /// # Errors
 /// [`RepairRefusal`].
@@ -153,17 +183,18 @@ pub fn plan_repair(
     dir: &StoppedDir,
     group: GroupId,
     (consent, options): (Consent, &LookOptions),
+    progress: &mut Progress<'_>,
 ) -> Result<RepairPlan, RepairRefusal> {
     if is_switching(&**dir.disk(), dir.path(), group)? {
         return Ok(RepairPlan::Complete(group));
     }
     let found = Found::look(dir, group, (consent, options))?;
-    let plan = found.plan(GroupUid::ZERO)?;
+    let plan = found.plan(GroupUid::ZERO, &mut Telling::new(found.bytes(), progress))?;
     Ok(RepairPlan::Adopt(Box::new(plan)))
 }
 
 /// Makes the state of `group` its snapshot, under a new uid drawn from `rng`. Durable on return. Writes the state once;
-/// needs the room for that. After a crash, or any other failure, call it again.
+/// needs the room for that. `progress` hears how far it is. After a crash, or any other failure, call it again.
 ///
 /// # Errors
 /// [`RepairRefusal`]. After a run that crashed behind its last step it is [`RepairRefusal::NotNeeded`].
@@ -172,6 +203,7 @@ pub fn repair(
     group: GroupId,
     (consent, options): (Consent, &LookOptions),
     rng: &Arc<dyn Rng>,
+    progress: &mut Progress<'_>,
 ) -> Result<Adopted, RepairRefusal> {
     if is_switching(&**dir.disk(), dir.path(), group)? {
         complete_switches(&**dir.disk(), dir.path())?;
@@ -180,5 +212,5 @@ pub fn repair(
         return Ok(Adopted { group, uid: found.uid, replica: found.replica });
     }
     let found = Found::look(dir, group, (consent, options))?;
-    adopt::adopt(dir, &found, rng)
+    adopt::adopt(dir, &found, rng, &mut Telling::new(found.bytes().saturating_mul(2), progress))
 }

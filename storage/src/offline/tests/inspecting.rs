@@ -74,6 +74,24 @@ fn the_gate_is_asked_what_it_would_decide() {
 }
 
 #[test]
+fn the_mark_of_a_diverged_replica_is_shown_and_the_gate_is_not_asked() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let path = site.mark();
+    let report = look(&site);
+    let group = &report.groups[0];
+    let mark = group.diverged.as_ref().unwrap();
+    assert_eq!((&mark.file, mark.index), (&path, SNAPSHOT));
+    assert_eq!((&mark.own[..2], &mark.majority[..2], mark.own.len()), ("a0", "b0", 32));
+    assert!(group.cold_start.is_none() && group.log.is_some() && report.findings.is_empty());
+    disk.flip(&path, 130, 1).unwrap();
+    let report = look(&site);
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    assert_eq!((finding.class, &finding.file), (FindingClass::Damage, &path));
+}
+
+#[test]
 fn snapshot_files_are_told_apart() {
     let disk = SimDisk::new();
     let site = Site::on_sim(&disk);

@@ -19,13 +19,13 @@ use super::{LookOptions, StoppedDir, VerifyReport, verify};
 use crate::disk::{Disk, OpenMode, RealDisk, SimDisk};
 use crate::entry::{ConfState, Entry, EntryId, EntryKind, HardState};
 use crate::error::Result;
-use crate::identity::{DataDir, FileOwner, ReplicaIdentity, ReplicaPaths};
+use crate::identity::{DataDir, Divergence, FileOwner, ReplicaIdentity, ReplicaPaths};
 use crate::ids::{ClusterId, GroupId, GroupUid, Incarnation, Index, NodeId, ReplicaId, Term};
 use crate::kv::{KvCommand, KvEngine, KvStateMachine, Op, StoreConfig, StoreKind, StoreShared};
 use crate::log::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog};
 use crate::snapshot::{SnapshotDir, SnapshotLabel};
 use crate::state::fixture::example_record;
-use crate::state::{AppliedRecord, Command, StateMachine};
+use crate::state::{AppliedRecord, Command, StateDigest, StateMachine};
 
 const GROUP: GroupId = GroupId(4);
 const LOG: LogConfig =
@@ -136,6 +136,15 @@ impl Site {
         apply(&mut machine, SNAPSHOT + 1..=applied)?;
         machine.close()?;
         log.close()
+    }
+
+    /// Marks the replica as one whose state was proven wrong; gives the mark's file.
+    fn mark(&self) -> PathBuf {
+        let (own, majority) = (StateDigest(0xa << 124), StateDigest(0xb << 124));
+        let path = self.paths().divergence_file();
+        let found = Divergence { index: Index(SNAPSHOT), own, majority };
+        found.write(&*self.disk, &path, owner(), &SeededRng::new(4)).unwrap();
+        path
     }
 
     fn options(&self) -> LookOptions {

@@ -213,7 +213,7 @@ fn a_snapshot_whose_records_do_not_add_up_is_found() {
     site.fill(LAST);
     // A sound file, but of a state that never was.
     let mut label = record(SNAPSHOT + 1);
-    label.digest = crate::state::StateDigest(1);
+    label.digest = StateDigest(1);
     let mut log = SegmentedLog::open(site.place(), LOG).unwrap();
     let writer = site.snapshots().writer(&SnapshotLabel { record: label }, &SeededRng::new(1)).unwrap();
     let token = writer.finish().unwrap();
@@ -394,4 +394,20 @@ fn a_damaged_memory_of_the_peers_is_redundant() {
     assert!(site.verify().findings.is_empty());
     disk.flip(&path, 150, 1).unwrap();
     assert_eq!(places(&site.verify()), [(FindingClass::Redundant, path.as_path(), Some(128))]);
+}
+
+#[test]
+fn a_diverged_replica_is_not_clean_and_neither_is_a_damaged_mark() {
+    let disk = SimDisk::new();
+    let site = Site::on_sim(&disk);
+    site.fill(LAST);
+    let clean = site.verify();
+    let path = site.mark();
+    let report = site.verify();
+    assert_eq!(places(&report), [(FindingClass::Diverged, path.as_path(), None)]);
+    let found = report.first_corruption().unwrap();
+    assert_eq!((found.group, found.entry), (Some(GROUP.get()), Some(SNAPSHOT)), "{found:?}");
+    assert_eq!(report.files, clean.files + 1);
+    disk.flip(&path, 130, 1).unwrap();
+    assert!(matches!(places(&site.verify())[..], [(FindingClass::Damage, file, _)] if file == path));
 }

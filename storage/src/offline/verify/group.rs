@@ -7,7 +7,7 @@ use super::progress::Tally;
 use super::{size, snapshots, state};
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::identity::{FileOwner, ReplicaIdentity, ReplicaPaths, owner_of_log};
+use crate::identity::{Divergence, FileOwner, ReplicaIdentity, ReplicaPaths, owner_of_log};
 use crate::ids::{GroupId, Index};
 use crate::log::survey::{Depth, Event, Role, SurveyPlace, survey};
 use crate::log::{LogState, read_state};
@@ -40,6 +40,7 @@ pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tal
             owner
         }
     };
+    check_mark(dir, &paths.divergence_file(), tally);
     let log = check_log(disk, &paths, owner, tally);
     let kind = state::current(disk, &paths.state(), tally);
     let snapshots = snapshots::Place { disk, dir: &paths.snapshots(), owner };
@@ -55,6 +56,16 @@ pub(super) fn check(dir: &StoppedDir, options: &LookOptions, group: GroupId, tal
         let snapshots = SnapshotDir::new(Arc::clone(dir.disk()), paths.snapshots(), owner);
         check_reach((&log, &snapshots), (&state, held), tally);
     }
+}
+
+/// Whether the replica was found to hold another state than its group: a start is refused for it.
+fn check_mark(dir: &StoppedDir, path: &Path, tally: &mut Tally<'_>) {
+    match Divergence::read(&**dir.disk(), path) {
+        Ok(None) => return,
+        Ok(Some(divergence)) => tally.keep(Finding::diverged(path, &divergence)),
+        Err(error) => tally.found(&error, path),
+    }
+    tally.file(size(dir, path));
 }
 
 /// Whether the replica was ever started: its state's directory is made then.

@@ -26,6 +26,7 @@ pub const READERS_MAX: usize = 4;
 /// Checks everything in `dir`, goes on after damage, and changes nothing:
 ///
 /// - the node file, the memory of the peers, and the replica files;
+/// - the mark of a replica whose state was proven wrong, if there is one;
 /// - of each log every batch: both tables, every entry's checksum, the chain from batch to batch and from segment to
 ///   segment, the seals; and whether a start would take it;
 /// - every snapshot: its footer against the log's record, every block, its index; of a key-value group also that

@@ -42,7 +42,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// The first finding of bytes that are not what was written.
+    /// The first finding of bytes that are not what was written, or of a state that is not what was replicated.
     pub fn first_corruption(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.class.is_corruption())
     }

@@ -40,15 +40,20 @@ impl Waiting {
     ) -> Result<Value, StartError> {
         let clock = SystemClock::new();
         let began = clock.monotonic();
+        let mut asked = path.to_owned();
         loop {
             let waited = clock.monotonic().saturating_sub(began);
             let left = self.timeout.0.saturating_sub(waited);
-            let error = match client.post(path, left.min(STEP)) {
+            let error = match client.post(&asked, left.min(STEP)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             if !may_go_on(&error) || left <= STEP {
                 return Err(failed(error));
+            }
+            // What was asked for first stays what is asked for, whatever is written meanwhile.
+            if let Some(at_least) = error.at_least() {
+                asked = format!("{path}?at_least={at_least}");
             }
             if error.is(OperatorCode::Busy) {
                 std::thread::sleep(BUSY_PAUSE);

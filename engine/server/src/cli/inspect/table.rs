@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 use quorate::storage::offline::inspect::{
-    GateReport, GenerationReport, GroupReport, LogReport, RecordReport, SegmentReport, SnapshotReport,
+    DivergenceReport, GateReport, GenerationReport, GroupReport, LogReport, RecordReport, SegmentReport,
+    SnapshotReport,
 };
 use quorate::storage::offline::{Finding, InspectReport};
 
@@ -66,6 +67,10 @@ fn write_group(f: &mut Formatter<'_>, group: &GroupReport) -> fmt::Result {
             writeln!(f)?;
         }
     }
+    if let Some(DivergenceReport { file, index, own, majority }) = &group.diverged {
+        let (file, own, majority) = (file.display(), short(own), short(majority));
+        writeln!(f, "  diverged: state {own} at {index}, the majority's is {majority} ({file})")?;
+    }
     match &group.log {
         Some(log) => write_log(f, log)?,
         None => writeln!(f, "  log: a start would not take it")?,
@@ -88,6 +93,9 @@ fn write_group(f: &mut Formatter<'_>, group: &GroupReport) -> fmt::Result {
         &group.generations,
         generation,
     )?;
+    if group.diverged.is_some() {
+        return writeln!(f, "  start: refused, state_diverged: the replica has to be replaced");
+    }
     group.cold_start.as_ref().map_or(Ok(()), |gate| write_gate(f, gate))
 }
 

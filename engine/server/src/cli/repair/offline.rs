@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use quorate::GroupId;
 use quorate::storage::Error;
-use quorate::storage::offline::repair::{AdoptionPlan, Consent, RepairPlan, RepairRefusal};
+use quorate::storage::offline::repair::{AdoptionPlan, Consent, Progress as Tell, RepairPlan, RepairRefusal};
 use quorate::storage::offline::{LookOptions, plan_repair, repair};
 use quorate_telemetry::Rng;
 use quorate_telemetry::clock::SystemClock;
@@ -14,6 +14,7 @@ use quorate_telemetry::rng::SystemRng;
 use serde_json::{Value, json};
 
 use crate::cli::print;
+use crate::cli::progress::Progress;
 use crate::cli::stopped::{lock, print_json};
 use crate::exit::{self, StartError};
 
@@ -35,7 +36,7 @@ impl OfflineRepair {
         let consent = self.consent;
         let options =
             LookOptions { group: Some(group), clock: Arc::new(SystemClock::new()), scratch: self.scratch };
-        let plan = plan_repair(&dir, group, (consent, &options)).map_err(refused)?;
+        let plan = with_bar(&options, &mut |tell| plan_repair(&dir, group, (consent, &options), tell))?;
         if !self.yes {
             if self.json {
                 print_json(&plan_json(&plan))?;
@@ -47,7 +48,7 @@ impl OfflineRepair {
         }
         let _ = write!(io::stderr(), "{}", describe(&plan));
         let rng: Arc<dyn Rng> = Arc::new(SystemRng::new());
-        let adopted = repair(&dir, group, (consent, &options), &rng).map_err(refused)?;
+        let adopted = with_bar(&options, &mut |tell| repair(&dir, group, (consent, &options), &rng, tell))?;
         let (replica, uid) = (adopted.replica.get(), adopted.uid.to_string());
         if self.json {
             return print_json(&json!({ "group": self.group, "replica": replica, "uid": uid }));
@@ -56,12 +57,23 @@ impl OfflineRepair {
     }
 }
 
+/// Does `work`, and shows how far it is.
+fn with_bar<T>(
+    options: &LookOptions,
+    work: &mut dyn FnMut(&mut Tell<'_>) -> Result<T, RepairRefusal>,
+) -> Result<T, StartError> {
+    let mut progress = Progress::new(Arc::clone(&options.clock), "read");
+    let done = work(&mut |now| progress.tell(now.bytes, Some(now.bytes_total), &String::new));
+    progress.finish();
+    done.map_err(refused)
+}
+
 fn refused(refusal: RepairRefusal) -> StartError {
     match refusal {
         RepairRefusal::Unreadable(ref cause) if cause.is_corruption() => {
             StartError::Corrupt { source: Arc::new(refusal) }
         }
-        RepairRefusal::HasOthers(_) | RepairRefusal::MayHaveOthers(_) => {
+        RepairRefusal::HasOthers(_) | RepairRefusal::MayHaveOthers(_) | RepairRefusal::Diverged { .. } => {
             let problem = format!("{refusal}: repair it online, or give them up with --abandon-others");
             StartError::Failed { source: Arc::new(Unconsented(problem)) }
         }

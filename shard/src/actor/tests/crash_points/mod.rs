@@ -13,6 +13,7 @@ mod model;
 mod on_disk;
 mod points;
 mod publish;
+mod rebuild;
 mod repair;
 mod restore;
 mod rot;
