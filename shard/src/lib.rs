@@ -10,6 +10,8 @@ compile_error!("Quorate quarantines a group by unwinding: build with panic = \"u
 pub mod actor;
 mod applier;
 pub mod catalog;
+#[cfg(test)]
+mod cold_start_model;
 pub mod core;
 pub mod disk_space;
 pub mod error;

@@ -19,6 +19,8 @@ pub mod kv;
 pub mod log;
 pub mod offline;
 pub mod payload;
+#[doc(hidden)]
+pub mod planted;
 mod sha256;
 pub mod snapshot;
 pub mod state;

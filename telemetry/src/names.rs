@@ -162,6 +162,7 @@ metrics! {
     GROUP_LOG_BYTES: Gauge, Bytes, "quorate_group_log_bytes", "Bytes of log files on disk.";
     GROUP_STORE_DISK_BYTES: Gauge, Bytes, "quorate_group_store_disk_bytes", "Bytes of the state store's files, as of the latest look.";
     GROUP_STORE_LIVE_BYTES: Gauge, Bytes, "quorate_group_store_live_bytes", "Bytes of the keys and values in the state store, as of the latest look.";
+    GROUP_HLC_CEILING: Gauge, Seconds, "quorate_group_hlc_ceiling_timestamp_seconds", "Unix time below which the group's leader may give timestamps, as far as this replica has applied; 0 before the first lease.";
     GROUP_SCRUBBED: Gauge, Seconds, "quorate_group_scrubbed_timestamp_seconds", "When the latest background scan that found the state whole ended, in seconds since the Unix epoch.";
     GROUP_PROPOSALS: Counter, Count, "quorate_group_proposals_total", "Proposals answered, by how they ended.";
     GROUP_READS: Counter, Count, "quorate_group_reads_total", "Reads answered, however they ended.";

@@ -3,6 +3,11 @@
 //! The binary is one call to [`main`] with a [`Cluster`]; everything else is here, so that tests run
 //! it in their own process. The frontends know the engine only as [`Backend`].
 
+const _: () = assert!(
+    !quorate::storage::planted::ENABLED,
+    "a server is never built with the feature planted-bugs of quorate-storage"
+);
+
 pub mod admin;
 pub mod backend;
 pub mod backup;

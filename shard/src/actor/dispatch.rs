@@ -83,6 +83,8 @@ impl Actor {
                         self.time.lease_committed(ticket, entry.index);
                     }
                     let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
+                    #[cfg(feature = "planted-bugs")]
+                    self.publish_at(&entry, conf.as_deref());
                     self.publisher.trigger.note_entry(entry.index, changes_data(&entry));
                     work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
                 }

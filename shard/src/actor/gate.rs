@@ -12,6 +12,7 @@ use quorate_storage::disk::Disk;
 use quorate_storage::identity::FileOwner;
 use quorate_storage::log::{LogReader, LogState};
 use quorate_storage::payload::Unsealer;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::snapshot::{ReadFrom, SnapshotDir, SnapshotToken, read_label};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine};
 use quorate_storage::{
@@ -84,6 +85,15 @@ impl From<Error> for Stuck {
     fn from(error: Error) -> Self {
         Self::Snapshot(error)
     }
+}
+
+/// What a state that is not restored holds, as of the floor; `None` if there is none.
+pub(crate) fn kept(held: Option<&AppliedRecord>, decision: &Decision) -> Option<AppliedRecord> {
+    let is_skip = decision.outcome == Outcome::Skipped;
+    if is_skip && planted::is(Planted::FloorNotSeeded) {
+        return held.map(|record| AppliedRecord { applied: decision.floor, ..record.clone() });
+    }
+    held.filter(|record| record.applied == decision.floor).cloned()
 }
 
 impl Held {
@@ -293,10 +303,7 @@ impl Gate<'_> {
         tokens: &[SnapshotToken],
         machine: &mut dyn StateMachine,
     ) -> Result<Done> {
-        let mut record = match &self.held.record {
-            Some(record) if record.applied == decision.floor => record.clone(),
-            _ => self.nothing(),
-        };
+        let mut record = kept(self.held.record.as_ref(), decision).unwrap_or_else(|| self.nothing());
         match tokens.last() {
             Some(newest) if needs_header(machine) => {
                 apply_header(self.snapshots, *newest, machine, &mut record)?;

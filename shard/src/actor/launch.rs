@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use quorate_storage::cold_start::ColdStartReport;
+use quorate_storage::cold_start::{ColdStartReport, start_commit};
 use quorate_storage::identity::ReplicaPaths;
 use quorate_storage::log::LogStore;
 use quorate_storage::snapshot::{SnapshotDir, SnapshotToken, SpoolLimits};
@@ -190,7 +190,7 @@ fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, Star
 
 fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {
     let recovered = opened.log.recovered();
-    let replay_through = recovered.hard_state.commit.max(opened.record.applied.index);
+    let replay_through = start_commit(recovered.hard_state.commit, opened.record.applied.index);
     spec.stats.set_state(match &opened.waits {
         Some(_) => GroupState::Waiting,
         None if opened.record.applied.index < replay_through => GroupState::Replaying,

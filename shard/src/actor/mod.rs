@@ -6,13 +6,13 @@
 
 mod budget;
 mod byte_rate;
-mod compaction;
+pub(crate) mod compaction;
 mod consistency;
 mod create;
 mod dispatch;
 mod ending;
 mod feed;
-mod gate;
+pub(crate) mod gate;
 mod handle;
 mod label;
 mod launch;
@@ -23,8 +23,11 @@ mod open;
 mod outbound;
 mod pending;
 mod periodic;
+#[cfg(feature = "planted-bugs")]
+pub(crate) mod planted;
 mod publish;
-mod publish_job;
+pub(crate) mod publish_job;
+pub(crate) mod publish_steps;
 mod publish_trigger;
 pub(crate) mod quarantine;
 mod query;

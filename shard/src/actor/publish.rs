@@ -28,6 +28,8 @@ pub(crate) struct Publisher {
     /// Who asked before the one being published was begun, and who after.
     replies: Vec<Asker>,
     waiting: Vec<Asker>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) relabel: Option<crate::actor::planted::Relabel>,
 }
 
 /// Who waits for a snapshot.
@@ -41,7 +43,16 @@ struct Asker {
 impl Publisher {
     pub(crate) fn new(dir: SnapshotDir, tokens: Vec<SnapshotToken>, trigger: Trigger) -> Self {
         let (replies, waiting) = (Vec::new(), Vec::new());
-        let mut publisher = Self { dir, tokens, trigger, began: None, replies, waiting };
+        let mut publisher = Self {
+            dir,
+            tokens,
+            trigger,
+            began: None,
+            replies,
+            waiting,
+            #[cfg(feature = "planted-bugs")]
+            relabel: None,
+        };
         publisher.note_newest();
         publisher
     }
@@ -128,6 +139,8 @@ impl Actor {
             dir: self.publisher.dir.clone(),
             rng: Arc::clone(&self.rng),
             recorded: self.publisher.tokens.clone(),
+            #[cfg(feature = "planted-bugs")]
+            relabel: self.publisher.relabel.take(),
         };
         let events = self.events.clone();
         self.tasks.spawn(job.run(events));

@@ -1,22 +1,20 @@
-//! One publishing, in the order in which it becomes durable, on tasks and workers of its own.
-//!
-//! Order: a place in the node's budget → room → file, synced and renamed → durable applied record → snapshot record in
-//! the log → read back → compact → prune. So at every crash point "snapshot pointer ≤ applied record", and the log is
-//! shortened only behind a snapshot that the device has.
+//! One publishing, on tasks and workers of its own: a place in the node's budget, a view of the state, and then the steps of
+//! [`PublishStep`], in their order.
 
 use std::sync::Arc;
 
 use quorate_storage::log::LogReader;
 use quorate_storage::snapshot::{Retention, SnapshotDir, SnapshotLabel, SnapshotToken};
-use quorate_storage::state::StateView;
+use quorate_storage::state::{AppliedRecord, StateView};
 use quorate_storage::{Error, Index, Result};
 use quorate_telemetry::Rng;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::actor::compaction::Trailing;
 use crate::actor::mailbox::{Event, Published, Settled};
 use crate::actor::on_worker::OnWorker;
 use crate::actor::publish::Events;
+use crate::actor::publish_steps::PublishStep;
 use crate::actor::shared::Shared;
 use crate::actor::spec::{GroupDeps, SnapshotConfig};
 use crate::applier::{Applier, ApplyWork};
@@ -41,44 +39,143 @@ pub(crate) struct PublishJob {
     pub(crate) rng: Arc<dyn Rng>,
     /// The usable snapshots when it began, oldest first.
     pub(crate) recorded: Vec<SnapshotToken>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) relabel: Option<crate::actor::planted::Relabel>,
+}
+
+/// A publishing under way.
+struct Publishing {
+    /// Until it is announced.
+    place: Option<OwnedSemaphorePermit>,
+    /// Until it is written.
+    view: Option<Box<dyn StateView>>,
+    label: Box<SnapshotLabel>,
+    /// Once the file is there.
+    token: SnapshotToken,
+    /// The log has recorded it.
+    is_recorded: bool,
+    /// Up to where the state is durable.
+    durable: Index,
+    is_announced: bool,
+    compacted: Option<Index>,
+    /// The snapshots that are left, once older ones are gone.
+    kept: Vec<SnapshotToken>,
+}
+
+/// What a snapshot of a view says of itself: what the view holds, whatever was applied since (DESIGN, section 9).
+pub(crate) fn label_of(view: &AppliedRecord) -> SnapshotLabel {
+    SnapshotLabel { record: view.clone() }
+}
+
+/// The last index that may be dropped behind the newest of `recorded`, if there is one: everything behind the second newest
+/// stays, because should the newest rot, the older one and the log still hold everything; of the rest, what is trailing.
+/// Nothing goes that the store has not made durable.
+pub(crate) fn compact_through(
+    recorded: &[SnapshotToken],
+    trailing: &Trailing,
+    bytes_above: &dyn Fn(Index) -> u64,
+    durable: Index,
+) -> Option<Index> {
+    let [.., fallback, newest] = recorded else { return None };
+    let wanted = trailing.compact_through(newest.id.index, bytes_above);
+    Some(wanted.min(fallback.id.index).min(durable)).filter(|through| *through > Index(0))
 }
 
 impl PublishJob {
     /// Tells `events` once the snapshot stands, and once more when what it makes superfluous is gone.
     pub(crate) async fn run(mut self, events: Events) {
-        let (token, durable) = match self.publish().await {
-            Ok((token, label, durable)) => {
-                let published = Published { token, label, recorded: self.recorded.clone() };
-                drop(events.send(Event::SnapshotPublished(Ok(published))));
-                (token, durable)
-            }
+        let mut publishing = match self.begin().await {
+            Ok(publishing) => publishing,
             Err(error) => return drop(events.send(Event::SnapshotPublished(Err(error)))),
         };
-        drop(events.send(Event::SnapshotSettled(self.settle(token, durable).await)));
+        for step in PublishStep::order() {
+            if let Err(error) = self.carry_out(step, &mut publishing, &events).await {
+                let token = publishing.token;
+                return drop(events.send(match publishing.is_announced {
+                    false => Event::SnapshotPublished(Err(error)),
+                    true if step == PublishStep::ReadBack && is_damage(&error) => {
+                        self.put_aside(token).await;
+                        Event::SnapshotSettled(Settled::Corrupt { token, error })
+                    }
+                    true => Event::SnapshotSettled(Settled::Failed(error)),
+                }));
+            }
+        }
+        let Publishing { kept, compacted, .. } = publishing;
+        drop(events.send(Event::SnapshotSettled(Settled::Kept { kept, compacted })));
     }
 
-    /// Gives the snapshot, and the index up to which the state is durable. Leaves `recorded` as the log has it now.
-    async fn publish(&mut self) -> Result<(SnapshotToken, Box<SnapshotLabel>, Index)> {
-        let _place = self.deps.snapshots.publish().await;
+    async fn begin(&mut self) -> Result<Publishing> {
+        let place = Some(self.deps.snapshots.publish().await);
         let (reply, answer) = oneshot::channel();
         self.applier.push([ApplyWork::View { reply }]);
         let view = answered(answer).await?;
-        let label = Box::new(SnapshotLabel { record: view.record().clone() });
-        let newest = self.recorded.last().copied();
-        let token = match newest.filter(|newest| newest.id == label.record.applied) {
-            Some(newest) => newest, // Nothing was applied since.
-            None => self.write_file(view, label.clone()).await?,
-        };
-        let (reply, answer) = oneshot::channel();
-        self.applier.push([ApplyWork::PersistApplied { index: token.id.index, reply }]);
-        let durable = answered(answer).await?;
-        if newest != Some(token) {
-            let (reply, answer) = oneshot::channel();
-            self.log.record_snapshot(token, reply);
-            answered(answer).await?;
-            self.recorded.push(token);
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "changed by a planted mistake")
+        )]
+        let mut label = Box::new(label_of(view.record()));
+        #[cfg(feature = "planted-bugs")]
+        self.relabel.iter().for_each(|relabel| relabel.apply(&mut label.record));
+        let newest = self.recorded.last().copied().unwrap_or_default();
+        // Nothing was applied since: the one that is there is as good.
+        let is_recorded = newest.id == label.record.applied;
+        let token = if is_recorded { newest } else { SnapshotToken::default() };
+        Ok(Publishing {
+            place,
+            view: Some(view),
+            label,
+            token,
+            is_recorded,
+            durable: Index(0),
+            is_announced: false,
+            compacted: None,
+            kept: Vec::new(),
+        })
+    }
+
+    async fn carry_out(
+        &mut self,
+        step: PublishStep,
+        publishing: &mut Publishing,
+        events: &Events,
+    ) -> Result<()> {
+        match step {
+            PublishStep::WriteFile => {
+                if let Some(view) = publishing.view.take().filter(|_| !publishing.is_recorded) {
+                    publishing.token = self.write_file(view, publishing.label.clone()).await?;
+                }
+            }
+            PublishStep::RaiseMarker => {
+                publishing.durable = self.raise_marker(publishing.label.record.applied.index).await?;
+            }
+            PublishStep::RecordSnapshot if publishing.is_recorded => {}
+            PublishStep::RecordSnapshot => {
+                let (reply, answer) = oneshot::channel();
+                self.log.record_snapshot(publishing.token, reply);
+                answered(answer).await?;
+                publishing.is_recorded = true;
+                self.recorded.push(publishing.token);
+            }
+            PublishStep::Announce => {
+                let (token, label, recorded) =
+                    (publishing.token, publishing.label.clone(), self.recorded.clone());
+                drop(events.send(Event::SnapshotPublished(Ok(Published { token, label, recorded }))));
+                publishing.place = None;
+                publishing.is_announced = true;
+            }
+            PublishStep::ReadBack => self.read_back(publishing.token).await?,
+            PublishStep::Compact => publishing.compacted = self.compact(publishing.durable).await?,
+            PublishStep::Prune => publishing.kept = self.prune(publishing.token).await?,
         }
-        Ok((token, label, durable))
+        Ok(())
+    }
+
+    /// Gives the index up to which the state is durable.
+    async fn raise_marker(&self, index: Index) -> Result<Index> {
+        let (reply, answer) = oneshot::channel();
+        self.applier.push([ApplyWork::PersistApplied { index, reply }]);
+        answered(answer).await
     }
 
     /// In steps, each paid for out of the node's budget: so nobody's log waits behind a gigabyte, and no worker either.
@@ -122,28 +219,17 @@ impl PublishJob {
         newest.bytes.saturating_add(self.log_reader.bytes_above(newest.id.index))
     }
 
-    async fn settle(&self, token: SnapshotToken, durable: Index) -> Settled {
-        match self.read_back(token).await {
-            Ok(()) => {}
-            Err(error) if error.is_corruption() || matches!(error, Error::Missing { .. }) => {
-                let dir = self.dir.clone();
-                let aside = self.on_worker(move || dir.quarantine(token.id)).await;
-                tracing::warn!(group = %self.shared.group, ?aside, "a corrupt snapshot was put aside");
-                return Settled::Corrupt { token, error };
-            }
-            Err(error) => return Settled::Failed(error),
-        }
-        let compacted = match self.compact(durable).await {
-            Ok(compacted) => compacted,
-            Err(error) => return Settled::Failed(error),
-        };
+    async fn prune(&self, newest: SnapshotToken) -> Result<Vec<SnapshotToken>> {
         let (dir, recorded) = (self.dir.clone(), self.recorded.clone());
-        let bytes_max = token.bytes.saturating_mul(STATE_BYTES_FACTOR);
+        let bytes_max = newest.bytes.saturating_mul(STATE_BYTES_FACTOR);
         let retention = Retention { files_max: self.config.kept, bytes_max };
-        match self.on_worker(move || dir.prune(&recorded, retention)).await {
-            Ok(kept) => Settled::Kept { kept, compacted },
-            Err(error) => Settled::Failed(error),
-        }
+        self.on_worker(move || dir.prune(&recorded, retention)).await
+    }
+
+    async fn put_aside(&self, token: SnapshotToken) {
+        let dir = self.dir.clone();
+        let aside = self.on_worker(move || dir.quarantine(token.id)).await;
+        tracing::warn!(group = %self.shared.group, ?aside, "a corrupt snapshot was put aside");
     }
 
     /// What the device has, not the page cache, decides whether the log may be shortened.
@@ -165,21 +251,16 @@ impl PublishJob {
         }
     }
 
-    /// Everything behind the second newest snapshot stays: should the newest rot, the older one and the log still hold
-    /// everything. Of the rest the trailing entries stay.
     async fn compact(&self, durable: Index) -> Result<Option<Index>> {
-        let [.., fallback, newest] = self.recorded.as_slice() else { return Ok(None) };
-        let newest = newest.id.index;
         let trailing = Trailing {
             entries: self.config.trailing_entries,
             bytes: self.config.trailing_bytes,
             hold: self.shared.log_hold(),
         };
         let bytes_above = |index| self.log_reader.bytes_above(index);
-        let through = trailing.compact_through(newest, &bytes_above).min(fallback.id.index).min(durable);
-        if through == Index(0) {
+        let Some(through) = compact_through(&self.recorded, &trailing, &bytes_above, durable) else {
             return Ok(None);
-        }
+        };
         let (reply, answer) = oneshot::channel();
         self.log.compact(through, reply);
         answered(answer).await?;
@@ -196,6 +277,11 @@ impl PublishJob {
         submitted.map_err(|stopped| interrupted(Arc::new(stopped)))?;
         answered(answer).await
     }
+}
+
+/// Whether the file is not what was written, or gone.
+fn is_damage(error: &Error) -> bool {
+    error.is_corruption() || matches!(error, Error::Missing { .. })
 }
 
 async fn answered<T>(answer: oneshot::Receiver<Result<T>>) -> Result<T> {

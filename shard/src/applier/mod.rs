@@ -5,8 +5,8 @@
 //! error or a panic of the state machine halts it for good; after a panic the state machine is leaked, because
 //! nothing is known of it any more.
 
-mod batch;
-mod duplicates;
+pub(crate) mod batch;
+pub(crate) mod duplicates;
 mod lent;
 mod queue;
 mod restore;

@@ -13,6 +13,7 @@ use quorate_storage::state::AppliedRecord;
 use super::{Inner, State};
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Failure;
+use crate::core::InstallStep;
 
 /// Bytes of keys and values that one step takes.
 pub(crate) const STEP_BYTES: u64 = 1 << 20;
@@ -24,14 +25,18 @@ pub(crate) struct Restoration {
     state: Option<State>,
     token: SnapshotToken,
     record: AppliedRecord,
-    /// Opened by the first step.
+    /// Opened by the first piece of the restore.
     source: Option<Box<dyn SnapshotSource + Send>>,
+    /// What is still to be done, the next one last.
+    steps: Vec<InstallStep>,
 }
 
 impl Restoration {
     pub(super) fn new(inner: Arc<Inner>, state: State, token: SnapshotToken, label: SnapshotLabel) -> Self {
         let record = AppliedRecord { incarnation: state.record.incarnation, ..label.record };
-        Self { inner, state: Some(state), token, record, source: None }
+        let mut steps: Vec<_> = InstallStep::of_applier().collect();
+        steps.reverse();
+        Self { inner, state: Some(state), token, record, source: None, steps }
     }
 
     /// One step, on a worker. Gives itself back unless that was the last, however it ended.
@@ -42,7 +47,7 @@ impl Restoration {
             Ok(Ok(false)) => return Some(self),
             Ok(Ok(true)) => {
                 if let Some(state) = self.state.take() {
-                    self.inner.restored(state, self.record.clone());
+                    self.inner.restored(state);
                 }
             }
             Ok(Err(cause)) => self.fail(cause),
@@ -74,13 +79,39 @@ impl Restoration {
         }
     }
 
+    /// Whether everything is done.
     fn advance(&mut self) -> quorate_storage::Result<bool> {
+        while let Some(step) = self.steps.last().copied() {
+            match step {
+                // Done by whoever handed it over.
+                InstallStep::Record => {}
+                InstallStep::Restore if self.restore_some()? => {}
+                InstallStep::Restore => return Ok(false),
+                InstallStep::Show => self.show(),
+            }
+            self.steps.pop();
+        }
+        Ok(true)
+    }
+
+    /// A piece of it. Whether the state is the snapshot's.
+    fn restore_some(&mut self) -> quorate_storage::Result<bool> {
         let source = match &mut self.source {
             Some(source) => source,
             None => self.source.insert((self.inner.parts.open_snapshot)(&self.token)?),
         };
         let Some(state) = &mut self.state else { return Ok(true) };
         state.machine.restore_some(source.as_mut(), &self.record, STEP_BYTES)
+    }
+
+    fn show(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        state.record = self.record.clone();
+        let shared = &self.inner.parts.shared;
+        shared.stats.snapshots.installed.increment();
+        shared.stats.snapshots.index.set(self.record.applied.index.get());
+        shared.set_reader(state.machine.reader());
+        self.inner.publish(&state.record);
     }
 }
 
@@ -99,15 +130,9 @@ impl std::fmt::Debug for Restoration {
 }
 
 impl Inner {
-    /// The state is the snapshot's.
-    fn restored(self: &Arc<Self>, mut state: State, record: AppliedRecord) {
-        let index = record.applied.index;
-        state.record = record;
-        let shared = &self.parts.shared;
-        shared.stats.snapshots.installed.increment();
-        shared.stats.snapshots.index.set(index.get());
-        shared.set_reader(state.machine.reader());
-        self.publish(&state.record);
+    /// The state is the snapshot's, and shown.
+    fn restored(self: &Arc<Self>, state: State) {
+        let index = state.record.applied.index;
         self.tell_digests(&state);
         *self.state.lock() = Some(state);
         self.queue.lock().release();

@@ -11,6 +11,7 @@ mod durability;
 mod gate;
 mod group;
 mod inbound;
+mod install;
 mod io;
 mod logging;
 mod membership;
@@ -29,6 +30,7 @@ mod tests;
 pub use config::CoreConfig;
 pub use gate::{Refusal, RefusalCounts};
 pub use group::Group;
+pub use install::InstallStep;
 pub use io::{
     AppliedConf, Applying, Committed, Evidence, Fetch, Input, LogPersist, Output, Reply, Role, Ticket,
 };

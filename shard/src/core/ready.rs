@@ -11,6 +11,7 @@ use super::convert;
 use super::durability::{Held, Released};
 use super::gate::Refusal;
 use super::group::{Group, hard_state_of, id_of};
+use super::install::InstallStep;
 use super::io::{AppliedConf, Applying, Committed, Fetch, LogPersist, Reply, Ticket};
 use super::membership;
 use super::visible::Published;
@@ -51,7 +52,7 @@ impl Group {
         let later = self.addressed(later);
         if must_sync {
             batch.hard_state = self.durability.take_changed(hard_state_of(&self.raw));
-            let restore = restored.inspect(|restored| self.note_restore(restored));
+            let restore = restored.and_then(|restored| self.begin_install(restored));
             let ready = self.durability.hand_over(number, Held { messages: later, restore });
             self.out.persist.push(LogPersist { ready, batch, sync: true });
         } else if let Some(released) = self.durability.follow(number, later) {
@@ -113,9 +114,24 @@ impl Group {
     fn release(&mut self, released: Released) {
         self.raw.on_persist_ready(released.raft_number);
         self.out.messages.extend(released.held.messages);
-        if let Some(Published { token, label }) = released.held.restore {
-            self.out.apply.push(Applying::Restore { token, label });
+        if let Some(restored) = released.held.restore {
+            self.hand_restore(restored);
         }
+    }
+
+    fn hand_restore(&mut self, restored: Published) {
+        let Published { token, label } = restored;
+        self.out.apply.push(Applying::Restore { token, label });
+    }
+
+    /// Gives back what has to wait for the log's record.
+    fn begin_install(&mut self, restored: Published) -> Option<Published> {
+        self.note_restore(&restored);
+        if InstallStep::is_recorded_first() {
+            return Some(restored);
+        }
+        self.hand_restore(restored);
+        None
     }
 
     /// Gives raft-rs's messages their identities.

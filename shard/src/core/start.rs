@@ -1,6 +1,8 @@
 //! What a core starts from, and the checks that stand between it and raft-rs, which panics on surprise.
 
+use quorate_storage::cold_start::start_commit;
 use quorate_storage::log::LogSkeleton;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotToken};
 use quorate_storage::{
     ConfState, Entry, EntryId, GroupDescriptor, HardState, Incarnation, Index, ReplicaId, Term,
@@ -185,7 +187,11 @@ impl Start {
         if self.conf_state == ConfState::default() {
             // Fed from the first entry with no membership, raft-rs would elect a joiner alone.
             let is_joining = self.floor.index == Index(0) && self.skeleton.last == Index(0);
-            return if is_joining { Ok(()) } else { Err(StartRefused::Membership("a log without members")) };
+            return if is_joining || planted::is(Planted::JoinerWithoutMembers) {
+                Ok(())
+            } else {
+                Err(StartRefused::Membership("a log without members"))
+            };
         }
         check_conf_state(&self.conf_state).map_err(StartRefused::Membership)?;
         check_described(&self.conf_state, &self.descriptor).map_err(StartRefused::Membership)?;
@@ -221,7 +227,7 @@ impl Start {
         if term < last && !is_born {
             return Err(StartRefused::HardStateLost { term, last });
         }
-        Ok(HardState { term: term.max(last), vote, commit: commit.max(self.floor.index) })
+        Ok(HardState { term: term.max(last), vote, commit: start_commit(commit, self.floor.index) })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::entry::EntryId;
 use crate::error::Result;
 use crate::ids::{Incarnation, Index};
 use crate::log::{LogSkeleton, LogState};
+use crate::planted::{self, Planted};
 use crate::snapshot::{SnapshotDir, SnapshotToken};
 use crate::state::AppliedRecord;
 
@@ -103,12 +104,6 @@ impl Decision {
         !matches!(self.outcome, Outcome::Refused(_))
     }
 
-    /// The commit index raft is given, where the hard state says `commit`: a commit that only moved is not
-    /// synced, and raft must never see applied above it.
-    pub fn commit(&self, commit: Index) -> Index {
-        commit.max(self.floor.index)
-    }
-
     /// This decision, after the volatile replay of a skip found an entry missing.
     pub fn after_volatile_gap(inputs: &Inputs<'_>) -> Self {
         inputs.check_gap(inputs.restore(Outcome::Fallback(FallbackReason::VolatileGap)))
@@ -118,9 +113,15 @@ impl Decision {
 /// The decision. Rows as in the table of `docs/COLD_START.md`, tried from the top.
 pub fn decide(inputs: &Inputs<'_>) -> Decision {
     match inputs.contradiction() {
-        Some(reason) => Decision::refused(reason),
-        None => inputs.check_gap(inputs.choose()),
+        Some(reason) if !inputs.hides(reason) => Decision::refused(reason),
+        _ => inputs.check_gap(inputs.choose()),
     }
+}
+
+/// The commit index raft is given, where the hard state says `commit`: a commit that only moved is not synced, and
+/// raft must never see applied above it.
+pub fn start_commit(commit: Index, floor: Index) -> Index {
+    if planted::is(Planted::CommitWithoutFloor) { commit } else { commit.max(floor) }
 }
 
 /// The snapshots of `state` (what a start found in the log) that can be used, oldest first: recorded in the
@@ -193,7 +194,15 @@ impl Inputs<'_> {
         if held.index < wanted {
             return self.restore(Outcome::Executed);
         }
-        Decision { outcome: Outcome::Skipped, floor: held, restore_from: None }
+        let floor = if planted::is(Planted::FloorNotSeeded) { self.snapshot_id() } else { held };
+        Decision { outcome: Outcome::Skipped, floor, restore_from: None }
+    }
+
+    fn hides(&self, reason: RefusalReason) -> bool {
+        let is_of_end = matches!(reason, RefusalReason::LogLost | RefusalReason::AheadOfLog);
+        planted::is(Planted::LostLogHidden)
+            && is_of_end
+            && matches!(self.choose().outcome, Outcome::Fallback(_))
     }
 
     fn restore(&self, outcome: Outcome) -> Decision {

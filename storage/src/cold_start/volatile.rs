@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Index, Timestamp};
 use crate::log::LogReader;
 use crate::payload::{Lease, Payload, Tag, Unsealer};
+use crate::planted::{self, Planted};
 use crate::state::VolatileEntryClassifier;
 
 /// Bytes of payload read from the log at once.
@@ -138,6 +139,7 @@ impl VolatileWalk<'_> {
     ) -> Result<()> {
         match self.opening.classify(entry, classifier)? {
             Duplicate::Dropped => walked.dropped += 1,
+            Duplicate::Volatile(_) if planted::is(Planted::VolatileDropped) => walked.dropped += 1,
             Duplicate::Volatile(payload) => {
                 if payload.tag == Tag::Lease {
                     walked.hlc_ceiling = walked.hlc_ceiling.max(Lease::decode(&payload.body)?.ceiling);

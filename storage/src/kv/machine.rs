@@ -13,10 +13,11 @@ use super::reader::{Current, KvStateReader};
 use super::rebuild::Tail;
 use super::store::{KvEngine, KvStore};
 use super::view::KvStateView;
-use super::{KvCommand, restore};
+use super::{KvCommand, KvOutcome, restore};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::{GroupUid, Index};
+use crate::planted::{self, Planted};
 use crate::snapshot::SnapshotSource;
 use crate::state::{
     AppliedIndexReader, AppliedIndexWriter, AppliedRecord, Command, RecordHasher, StateDigest, StateMachine,
@@ -186,6 +187,42 @@ impl KvStateMachine {
         Ok(())
     }
 
+    fn apply_at_once(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
+        let result = self.ready_mut()?.commit(prepared);
+        let (outputs, batch) = result.map_err(|cause| self.fail(cause))?;
+        if let Some(tail) = self.tail.upgrade() {
+            tail.keep(batch);
+        }
+        Ok(outputs)
+    }
+
+    /// See [`Planted::MarkerPerOperation`].
+    fn apply_per_operation(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
+        let mut outputs = Vec::with_capacity(commands.len());
+        for Command { id, body } in commands {
+            let record = AppliedRecord { applied: *id, ..record.clone() };
+            let whole = KvCommand::decode(body)?;
+            if !whole.conditions.is_empty() {
+                let command = Command { id: *id, body: body.clone() };
+                outputs.extend(self.apply_at_once(&[command], &record)?);
+                continue;
+            }
+            let mut results = Vec::new();
+            for op in whole.ops {
+                let body = KvCommand { conditions: Vec::new(), ops: vec![op] }.encode()?;
+                for output in self.apply_at_once(&[Command { id: *id, body }], &record)? {
+                    if let KvOutcome::Applied { results: one } = KvOutcome::decode(&output)? {
+                        results.extend(one);
+                    }
+                }
+            }
+            outputs.push(KvOutcome::Applied { results }.encode());
+        }
+        self.apply_at_once(&[], record)?;
+        Ok(outputs)
+    }
+
     /// After `cause` the store must not be touched again.
     pub(super) fn fail(&mut self, cause: Error) -> Error {
         self.supersede_build();
@@ -241,6 +278,9 @@ impl Ready {
 
     /// What raft delivers moves on and never back.
     fn check_order(&self, commands: &[Command], record: &AppliedRecord) {
+        if planted::is(Planted::MarkerPerOperation) {
+            return;
+        }
         let mut last = self.record.as_ref().map_or(Index(0), |record| record.applied.index);
         let applied = record.applied.index;
         assert!(applied > last, "entry {applied} is applied after {last}");
@@ -259,13 +299,10 @@ impl StateMachine for KvStateMachine {
 
     fn apply(&mut self, commands: &[Command], record: &AppliedRecord) -> Result<Vec<Bytes>> {
         self.begin()?;
-        let prepared = self.ready()?.prepare(&self.hasher, commands, record)?;
-        let result = self.ready_mut()?.commit(prepared);
-        let (outputs, batch) = result.map_err(|cause| self.fail(cause))?;
-        if let Some(tail) = self.tail.upgrade() {
-            tail.keep(batch);
+        if planted::is(Planted::MarkerPerOperation) {
+            return self.apply_per_operation(commands, record);
         }
-        Ok(outputs)
+        self.apply_at_once(commands, record)
     }
 
     fn reader(&self) -> Arc<dyn StateReader> {

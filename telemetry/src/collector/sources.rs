@@ -109,7 +109,7 @@ const fn alone(metric: &'static Metric, read: fn(&GroupStats) -> u64) -> GaugeSo
     GaugeSource { metric, is_summed: false, read }
 }
 
-pub(super) static GAUGES: [GaugeSource; 13] = [
+pub(super) static GAUGES: [GaugeSource; 14] = [
     summed(&names::GROUP_IS_LEADER, |s| u64::from(s.is_leader())),
     summed(&names::GROUP_QUARANTINED, |s| u64::from(s.is_quarantined())),
     summed(&names::GROUP_PENDING_PROPOSALS, |s| s.requests.pending_proposals.get()),
@@ -122,6 +122,7 @@ pub(super) static GAUGES: [GaugeSource; 13] = [
     alone(&names::GROUP_SNAPSHOT_INDEX, |s| s.snapshots.index.get()),
     summed(&names::GROUP_STORE_DISK_BYTES, |s| s.store.disk_bytes.get()),
     summed(&names::GROUP_STORE_LIVE_BYTES, |s| s.store.live_bytes.get()),
+    alone(&names::GROUP_HLC_CEILING, |s| s.apply.hlc_ceiling_seconds()),
     alone(&names::GROUP_SCRUBBED, |s| s.scrub.completed_at_seconds.get()),
 ];
 

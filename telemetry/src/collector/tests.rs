@@ -46,6 +46,7 @@ fn touch_everything(collector: &Collector) {
     let stats = collector.register(1);
     stats.set_state(GroupState::Leader);
     apply(&stats, 3);
+    stats.apply.hlc_ceiling.set((1_700_000_000_999 << 16) | 7);
     let start = ColdStart {
         outcome: ColdStartOutcome::Fallback,
         reason: "missing_meta",
@@ -98,6 +99,7 @@ fn the_exposition_is_valid_and_holds_every_metric_under_its_own_name() {
     assert_eq!(shown.families(), names::ALL.len(), "nothing is exported that has no entry in the table");
     let is = |series: &str, value: f64| assert_eq!(shown.value(series), Some(value), "{series}");
     is(r#"quorate_group_applied_entries_total{group="1",node="n1"}"#, 3.0);
+    is(r#"quorate_group_hlc_ceiling_timestamp_seconds{group="1",node="n1"}"#, 1_700_000_000.0);
     is(r#"quorate_proposals_total{node="n1",outcome="applied"}"#, 3.0);
     is(r#"quorate_proposals_total{node="n1",outcome="busy"}"#, 0.0);
     is(r#"quorate_groups{node="n1",state="leader"}"#, 1.0);

@@ -109,6 +109,16 @@ pub struct ApplyStats {
     pub volatile_replayed: Count,
 }
 
+/// Bits of a timestamp below its milliseconds.
+const LOGICAL_BITS: u32 = 16;
+
+impl ApplyStats {
+    /// The ceiling in whole seconds of Unix time.
+    pub fn hlc_ceiling_seconds(&self) -> u64 {
+        (self.hlc_ceiling.get() >> LOGICAL_BITS) / 1_000
+    }
+}
+
 /// What became of snapshots.
 #[derive(Debug, Default)]
 #[repr(align(64))]

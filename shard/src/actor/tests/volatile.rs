@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quorate_storage::disk::{Disk, DiskFault, SimDisk};
 use quorate_storage::payload::{Lease, Payload, ProposalId, Tag, Unsealer};
 use quorate_storage::snapshot::{SnapshotSource, StateHeader};
 use quorate_storage::state::{
@@ -25,7 +26,7 @@ use super::machine::{MapMachine, MapMachines, MapStore};
 use super::node::{DEADLINE, GROUP, TestNode, WALL, cluster, config, incarnation, snapshot_path};
 use crate::actor::budget::Budget;
 use crate::actor::shared::Shared;
-use crate::actor::{GroupStatus, StateContext, StateMachineFactory};
+use crate::actor::{GroupStatus, ReadLevel, StartError, StateContext, StateMachineFactory};
 use crate::applier::{Applier, ApplierParts, ApplyEntry, ApplyWork, EntryReply};
 
 const WINDOW: Duration = Duration::from_secs(3);
@@ -63,6 +64,8 @@ struct Machines {
     ability: Ability,
     kept: Arc<Mutex<Kept>>,
     seen: Arc<Mutex<Seen>>,
+    /// The next opening of a state machine makes one read of the log fail that comes behind it.
+    unreadable: Arc<Mutex<Option<SimDisk>>>,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,7 @@ struct Machine {
 
 impl Machines {
     fn new(ability: Ability) -> Self {
-        Self { ability, kept: Arc::default(), seen: Arc::default() }
+        Self { ability, kept: Arc::default(), seen: Arc::default(), unreadable: Arc::default() }
     }
 
     fn machine(&self) -> Machine {
@@ -86,6 +89,9 @@ impl Machines {
 
 impl StateMachineFactory for Machines {
     fn open(&self, _context: &StateContext) -> Result<Box<dyn StateMachine>> {
+        if let Some(disk) = self.unreadable.lock().take() {
+            disk.fail_once("/wal/", DiskFault::FailedReads);
+        }
         Ok(Box::new(self.machine()))
     }
 
@@ -271,6 +277,34 @@ async fn a_skip_gives_memory_back_what_entries_behind_the_snapshot_did_to_it() {
     assert_eq!(stopped.counts(), [(ColdStartOutcome::Fallback, "rotten", 1)]);
     assert_eq!((restored, seen.ceiling), (ceiling, ceiling), "as after a restore and a replay of all");
     assert_eq!((seen.restores, stopped.replayed(), seen.volatile.len()), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_cannot_be_walked_makes_a_skip_a_restore() {
+    let mut stopped = stopped(Ability::Classifies).await;
+    *stopped.machines.unreadable.lock() = Some(stopped.node.disk.reopen());
+    let (ceiling, seen) = stopped.restart().await;
+    assert!(stopped.node.disk.has_failed(), "the walk read the log");
+    assert_eq!(stopped.counts(), [(ColdStartOutcome::Fallback, "volatile_gap", 1)]);
+    assert_eq!((ceiling, seen.ceiling), (stopped.ceiling, stopped.ceiling), "as after a skip");
+    assert_eq!((seen.restores, stopped.replayed(), seen.volatile.len()), (1, 0, 0));
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        assert_eq!(stopped.node.get(key, ReadLevel::Local).await.unwrap(), value);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_and_a_restore_that_both_lack_entries_are_no_start() {
+    let mut stopped = stopped(Ability::Classifies).await;
+    for token in stopped.node.log().snapshots {
+        stopped.node.disk.remove_file(&snapshot_path(token.id)).unwrap();
+    }
+    // The record alone would do for a skip, and the log reaches it; what happened to memory is in no entry that is left.
+    let refused = stopped.node.try_restart().await.unwrap_err();
+    assert!(matches!(refused, StartError::Refused { reason: "gap", .. }), "{refused}");
+    assert_eq!(stopped.machines.seen.lock().restores, 0);
+    let reasons: Vec<_> = stopped.node.stats.cold_starts.counts();
+    assert_eq!(reasons, [(ColdStartOutcome::Refused, "gap", 1)]);
 }
 
 #[tokio::test(start_paused = true)]
