@@ -95,7 +95,7 @@ metrics! {
     SNAPSHOTS_PUBLISHED: Counter, Count, "quorate_snapshots_published_total", "Snapshots published.";
     SNAPSHOTS_INSTALLED: Counter, Count, "quorate_snapshots_installed_total", "Received snapshots installed.";
     SNAPSHOTS_FAILED: Counter, Count, "quorate_snapshots_failed_total", "Snapshots that could not be published, sent, received or installed.";
-    SNAPSHOTS_CORRUPT: Counter, Count, "quorate_snapshots_corrupt_total", "Snapshot files found corrupt: read back after they were written, or received.";
+    SNAPSHOTS_CORRUPT: Counter, Count, "quorate_snapshots_corrupt_total", "Snapshot files found corrupt: read back, received, sent, restored, or scanned.";
     SNAPSHOTS_REFUSED: Counter, Count, "quorate_snapshots_refused_total", "Snapshots not begun: no room, or too many received at one time.";
     SNAPSHOT_SENT_BYTES: Counter, Bytes, "quorate_snapshot_sent_bytes_total", "Bytes of snapshots sent to other replicas.";
     SNAPSHOT_RECEIVED_BYTES: Counter, Bytes, "quorate_snapshot_received_bytes_total", "Bytes of snapshots received from other replicas.";

@@ -62,6 +62,9 @@ struct Report {
     /// `dd bs=1M` of the snapshot.
     dd_ms: f64,
     dd_range_ms: [f64; 2],
+    /// How fast the eager skip reads, as a part of how fast `dd` does; round by round.
+    eager_speed_to_dd: f64,
+    eager_speed_to_dd_range: [f64; 2],
     rounds: usize,
     filesystem: String,
 }
@@ -112,11 +115,20 @@ fn measure(options: &Options, store: StoreKind, mib: u64) -> Result<Report, Erro
     start(Mode::Fill)?;
     let snapshot = files::newest_snapshot(&data).map_err(io("cannot find the snapshot"))?;
     let mut rounds = Rounds::default();
-    for _ in 0..options.rounds {
+    let dd = || {
         files::drop_caches(dir.path()).map_err(io("cannot drop the page cache"))?;
-        rounds.dd.push(dd(&snapshot).map_err(io("cannot run dd"))?);
+        dd(&snapshot).map_err(io("cannot run dd"))
+    };
+    for round in 0..options.rounds {
         rounds.deferred.push(expect(start(Mode::Deferred)?, "skipped")?);
-        rounds.eager.push(expect(start(Mode::Eager)?, "skipped")?);
+        // Side by side, and by turns first: what came before leaves the disk in another state.
+        if round.is_multiple_of(2) {
+            rounds.dd.push(dd()?);
+            rounds.eager.push(expect(start(Mode::Eager)?, "skipped")?);
+        } else {
+            rounds.eager.push(expect(start(Mode::Eager)?, "skipped")?);
+            rounds.dd.push(dd()?);
+        }
     }
     for _ in 0..options.rounds {
         child::write_and_kill(&ChildOptions { mode: Mode::Tail, data: data.clone(), store, mib: TAIL_MIB })?;
@@ -150,6 +162,9 @@ fn report(
     let (store_open_killed_ms, store_open_killed_range_ms) = of(&rounds.killed, |told| told.store_open_ms);
     let (total_deferred_ms, _) = of(&rounds.deferred, |told| told.total_ms);
     let (dd_ms, dd_range_ms) = summary(rounds.dd.clone());
+    let pairs = rounds.dd.iter().zip(&rounds.eager);
+    let (eager_speed_to_dd, eager_speed_to_dd_range) =
+        summary(pairs.map(|(dd, eager)| dd / eager.gate_ms).collect());
     Report {
         mib,
         store: store.to_string(),
@@ -168,6 +183,8 @@ fn report(
         bytes_read_deferred: rounds.deferred.iter().map(|told| told.bytes_read).max().unwrap_or(0),
         dd_ms,
         dd_range_ms,
+        eager_speed_to_dd,
+        eager_speed_to_dd_range,
         rounds: rounds.deferred.len(),
         filesystem,
     }

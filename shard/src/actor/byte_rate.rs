@@ -17,7 +17,7 @@ const CELL_BYTES: u64 = 1 << 10;
 /// Above it a cell would take less than the limiter's nanoseconds can tell.
 const CELLS_MAX: u32 = 1 << 24;
 /// Parts of a second whose bytes may be taken at once.
-const BURSTS_PER_SECOND: u32 = 8;
+const BURSTS_PER_SECOND: u32 = 64;
 
 /// The rate.
 pub(crate) struct ByteRate {

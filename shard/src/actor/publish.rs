@@ -211,7 +211,6 @@ impl Actor {
                 self.inputs.extend(compacted.map(|through| Input::Compacted { through }));
             }
             Settled::Corrupt { token, error } => {
-                self.shared.stats.snapshots.corrupt.increment();
                 self.distrust(token, &error);
                 self.publisher.trigger.failed(self.deps.clock.monotonic());
                 self.publisher.trigger.force();
@@ -225,6 +224,7 @@ impl Actor {
 
     /// The file was put aside: nothing relies on it any more.
     pub(crate) fn distrust(&mut self, token: SnapshotToken, error: &quorate_storage::Error) {
+        self.shared.stats.snapshots.corrupt.increment();
         tracing::error!(group = %self.shared.group, index = %token.id.index, %error, "a snapshot is corrupt");
         self.publisher.forget(token);
     }

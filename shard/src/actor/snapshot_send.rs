@@ -148,7 +148,6 @@ async fn send(transfer: Transfer, deadline: Duration, mut report: Report) {
     tracing::warn!(%group, %to, %index, %failure, "snapshot not sent");
     shared.stats.snapshots.failed.increment();
     if matches!(failure, SendFailure::Corrupt) {
-        shared.stats.snapshots.corrupt.increment();
         let rot = transfer.look_for_rot().await;
         drop(report.events.send(Event::SnapshotSuspect { token: transfer.token, rot }));
     }

@@ -87,7 +87,7 @@ impl SnapshotSpool {
         self.received == self.token.bytes
     }
 
-    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every 8 MiB. A refused chunk changes nothing: the stream can go on at
+    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every MiB. A refused chunk changes nothing: the stream can go on at
     /// [`Self::received`].
     ///
     /// # Errors

@@ -8,9 +8,11 @@ use clap::{Parser, Subcommand};
 use quorate::StoreKind;
 use quorate_tests::corruption::attempt::{Depth, attempt};
 use quorate_tests::corruption::case::Case;
+use quorate_tests::corruption::cluster::NODES;
 use quorate_tests::corruption::image::{Image, images};
 use quorate_tests::corruption::large::{self, Instance, Settings};
 use quorate_tests::corruption::run::{Report, run};
+use quorate_tests::corruption::short::replica_bytes;
 use quorate_tests::corruption::{Error, helical, plan};
 
 /// Most of their time they wait.
@@ -77,11 +79,16 @@ struct Large {
 }
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Plan {
-    /// Every written offset of every file of node 0, flipped and truncated; every sector, every file.
+    /// Of the short histories every written offset of every file of all nodes, flipped and truncated; every sector, every
+    /// file.
     #[arg(long)]
     whole: bool,
-    /// With `--whole`: every Nth case only, from the Kth on: `K/N`.
+    /// With `--whole`: the long histories instead.
+    #[arg(long)]
+    long: bool,
+    /// With `--whole`: of N parts that are equal, and drawn by the seed, the Kth (from 0) only: `K/N`.
     #[arg(long, default_value = "0/1", value_parser = share)]
     share: (usize, usize),
     /// Instead: entries and snapshots damaged on several replicas, in different places.
@@ -178,9 +185,12 @@ fn run_plan(images: &[Image], plan: &Plan) -> ExitCode {
     let (cases, depth) = if plan.helical {
         (helical::cases(images, plan.seed), Depth::Repaired)
     } else if plan.whole {
-        let every = images.iter().flat_map(|image| plan::every(image, 0));
-        let cases: Vec<_> = every.skip(plan.share.0).step_by(plan.share.1).collect();
-        (cases, Depth::Started)
+        let wanted = images.iter().filter(|image| image.end.is_short() != plan.long);
+        for (node, group, bytes) in wanted.clone().flat_map(replica_bytes) {
+            eprintln!("{group} on {node}: {bytes} bytes");
+        }
+        let every = wanted.flat_map(|image| (0..NODES).flat_map(|node| plan::every(image, node)));
+        (plan::share(every.collect(), plan.share, plan.seed), Depth::Started)
     } else {
         (plan::sample(images, plan.cases, plan.seed), Depth::Repaired)
     };

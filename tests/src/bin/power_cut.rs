@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use quorate_tests::power_cut::{self, ChildArgs, Error, Outcome, Plan};
+use quorate_tests::power_cut::{self, AppendArgs, ChildArgs, Error, KernelPlan, Outcome, Plan};
 
 #[derive(Parser)]
 #[command(name = "power_cut", about = "Cuts the power under a node and counts what it lost")]
@@ -16,6 +16,11 @@ struct Cli {
 enum Mode {
     /// Makes file systems, cuts them, checks. Needs root, mkfs.ext4, mkfs.xfs and xfs_io.
     Run(Plan),
+    /// Cuts a file system under appends that are synced, without the engine. Needs the same.
+    Kernel(KernelPlan),
+    /// A child that appends.
+    #[command(hide = true)]
+    Append(AppendArgs),
     /// A child that writes.
     #[command(hide = true)]
     Write(ChildArgs),
@@ -28,6 +33,8 @@ enum Mode {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().mode {
         Mode::Run(plan) => run(&plan),
+        Mode::Kernel(plan) => kernel(&plan),
+        Mode::Append(args) => power_cut::append(&args).map(|()| ExitCode::SUCCESS),
         Mode::Write(args) => child(power_cut::write(args)),
         Mode::Check(args) => child(power_cut::check(args)),
     };
@@ -49,8 +56,7 @@ fn child(work: impl Future<Output = Result<(), Error>>) -> Result<ExitCode, Erro
 /// Fails if anything was lost; with a lying log, if nothing was.
 #[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
 fn run(plan: &Plan) -> Result<ExitCode, Error> {
-    let dir = tempfile::tempdir()
-        .map_err(|source| Error::Io { what: "cannot make a directory".to_owned(), source })?;
+    let dir = new_dir()?;
     let outcomes = power_cut::run(plan, dir.path(), print)?;
     let (cycles, acknowledged) = outcomes
         .iter()
@@ -59,6 +65,23 @@ fn run(plan: &Plan) -> Result<ExitCode, Error> {
     println!("cycles={cycles} acknowledged={acknowledged} violations={violations} seed={}", plan.seed);
     let is_as_expected = (violations > 0) == plan.lying_log;
     Ok(if is_as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn kernel(plan: &KernelPlan) -> Result<ExitCode, Error> {
+    let dir = new_dir()?;
+    for outcome in power_cut::kernel(plan, dir.path())? {
+        let (syncs, cycles, seed) = (plan.syncs, plan.cycles, plan.seed);
+        let power_cut::KernelOutcome { filesystem, synced, lost } = outcome;
+        println!(
+            "filesystem={filesystem} syncs={syncs} cycles={cycles} synced={synced} lost={lost} seed={seed}"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_dir() -> Result<tempfile::TempDir, Error> {
+    tempfile::tempdir().map_err(|source| Error::Io { what: "cannot make a directory".to_owned(), source })
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this tool is for")]

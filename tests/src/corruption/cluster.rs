@@ -26,9 +26,23 @@ pub const DATA: &str = "/data";
 const PEER_PORT: u16 = 7380;
 /// Wall time at the start, since the Unix epoch.
 const EPOCH: Duration = Duration::from_secs(1_700_000_000);
-/// Small, so that a history of a few writes goes through several files.
-const LOG: LogConfig =
-    LogConfig { segment_bytes: 16 << 10, first_segment_bytes: 12 << 10, zero_ahead_bytes: 0 };
+/// What differs from one history to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// A snapshot is published after so many entries; `None`: only when it is asked for.
+    pub snapshot_entries: Option<u64>,
+    /// Small, so that a history of a few writes goes through several files.
+    pub log: LogConfig,
+}
+
+impl Setup {
+    /// Files of `segment_bytes`, a log's first one of `first_bytes`.
+    pub const fn with_segments(segment_bytes: u64, first_bytes: u64) -> Self {
+        let log = LogConfig { segment_bytes, first_segment_bytes: first_bytes, zero_ahead_bytes: 0 };
+        Self { snapshot_entries: None, log }
+    }
+}
+
 /// Size of the reserve file.
 const RESERVE_BYTES: u64 = 4 << 10;
 
@@ -44,8 +58,7 @@ pub fn clock() -> SimClock {
     SimClock::new(EPOCH, BootId([1; 16]))
 }
 
-/// Starts node `at` (from 0) on `disk`; `seed` decides what it draws, and a snapshot is published after `entries`, if
-/// ever.
+/// Starts node `at` (from 0) on `disk`; `seed` decides what it draws.
 ///
 /// # Errors
 /// As the engine's.
@@ -54,7 +67,7 @@ pub async fn open(
     disk: &SimDisk,
     network: &MemoryNetwork,
     seed: u64,
-    entries: Option<u64>,
+    setup: Setup,
 ) -> Result<Node, quorate::Error> {
     let rng = SeededRng::new(seed.wrapping_mul(31).wrapping_add(at as u64));
     let workers = |label| -> Arc<dyn Workers> {
@@ -79,7 +92,8 @@ pub async fn open(
         recorder: Arc::new(metrics::NoopRecorder),
     };
     let mut config = config(at);
-    config.snapshots.entries = entries;
+    config.log = setup.log;
+    config.snapshots.entries = setup.snapshot_entries;
     quorate::open_with_seams(config, seams).await
 }
 
@@ -98,7 +112,6 @@ fn config(at: usize) -> Config {
         .map(|at| NodeAddress { node: node_id(at), peer: address(at), resp: None, admin: None })
         .collect();
     config.bootstrap.ranges = uniform_ranges(1);
-    config.log = LOG;
     config.snapshots.trailing_entries = 0;
     config.snapshots.trailing_bytes = 0;
     config.snapshots.kept = 2;

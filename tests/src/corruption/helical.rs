@@ -78,8 +78,7 @@ fn entry_damages(
     for (turn, standing) in entries.values().enumerate() {
         // A last batch of a log may never have been whole, and is cut as a whole: damaged on two of three before a
         // proof of it was written, it looks like a write that no majority had (`docs/FORMAT.md`).
-        let is_unproven =
-            end == End::PowerCut && standing.iter().flatten().any(|(_, payload)| payload.is_last);
+        let is_unproven = end.is_power_cut() && standing.iter().flatten().any(|(_, payload)| payload.is_last);
         if is_unproven && intact == Intact::One {
             continue;
         }

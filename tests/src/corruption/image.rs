@@ -9,8 +9,8 @@ use quorate::{Node, Op};
 use quorate_storage::disk::{CrashMode, SimDisk};
 use quorate_transport::net::MemoryNetwork;
 
-use super::Error;
-use super::cluster::{GROUPS, NODES, node_id, open, simulate};
+use super::cluster::{GROUPS, NODES, Setup, node_id, open, simulate};
+use super::{Error, short};
 
 /// Keys that the history writes, overwrites and removes.
 const KEYS: usize = 8;
@@ -29,16 +29,18 @@ const BETWEEN_WAVES: Duration = Duration::from_millis(150);
 /// For what goes on behind the last answer: snapshots, compaction, proofs.
 const SETTLES: Duration = Duration::from_secs(3);
 /// After the last write and before the power goes: the followers have it too, but nothing is proven.
-const UNPROVEN: Duration = Duration::from_millis(4);
+pub(super) const UNPROVEN: Duration = Duration::from_millis(4);
 /// Entries after which a snapshot is published.
 const SNAPSHOT_ENTRIES: u64 = 5;
 const _: () =
     assert!(((LAST_WAVES * LAST_WAVE_OPS) as u64) < SNAPSHOT_ENTRIES, "they stay above the snapshot");
 
+const SETUP: Setup =
+    Setup { snapshot_entries: Some(SNAPSHOT_ENTRIES), ..Setup::with_segments(16 << 10, 12 << 10) };
 /// For a group to come up.
-const READY: Duration = Duration::from_secs(30);
+pub(super) const READY: Duration = Duration::from_secs(30);
 /// Decides everything.
-const SEED: u64 = 20;
+pub(super) const SEED: u64 = 20;
 
 /// How the nodes of an image ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -48,6 +50,10 @@ pub enum End {
     Clean,
     /// All three lost power at once, within the time of the last proof.
     PowerCut,
+    /// [`End::Clean`], of a history so short that all of it can be tried.
+    ShortClean,
+    /// [`End::PowerCut`], of such a history.
+    ShortPowerCut,
 }
 
 /// Acknowledged keys; `None` for one that was removed.
@@ -67,24 +73,38 @@ pub struct Image {
 }
 
 impl End {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Clean, Self::PowerCut];
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Clean, Self::PowerCut, Self::ShortClean, Self::ShortPowerCut];
+
+    /// Whether the power went.
+    pub const fn is_power_cut(self) -> bool {
+        matches!(self, Self::PowerCut | Self::ShortPowerCut)
+    }
+
+    /// Whether it is of a history that is tried whole.
+    pub const fn is_short(self) -> bool {
+        matches!(self, Self::ShortClean | Self::ShortPowerCut)
+    }
 
     /// Its name in the name of a case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::PowerCut => "cut",
+            Self::ShortClean => "short-clean",
+            Self::ShortPowerCut => "short-cut",
         }
     }
 }
 
-/// The images of one history, one for each [`End`].
+/// The images of all histories, one for each [`End`].
 ///
 /// # Errors
-/// The history could not be written.
+/// A history could not be written.
 pub fn images() -> Result<Vec<Image>, Error> {
-    simulate(write_history())
+    let mut images = simulate(write_history())?;
+    images.extend(short::images()?);
+    Ok(images)
 }
 
 async fn write_history() -> Result<Vec<Image>, Error> {
@@ -92,7 +112,7 @@ async fn write_history() -> Result<Vec<Image>, Error> {
     let disks: [SimDisk; NODES] = std::array::from_fn(|_| SimDisk::new());
     let mut nodes = Vec::new();
     for (at, disk) in disks.iter().enumerate() {
-        nodes.push(open(at, disk, &network, SEED, Some(SNAPSHOT_ENTRIES)).await?);
+        nodes.push(open(at, disk, &network, SEED, SETUP).await?);
     }
     for node in &nodes {
         node.ready(READY).await?;
@@ -108,7 +128,7 @@ async fn write_history() -> Result<Vec<Image>, Error> {
             // power goes.
             tokio::time::sleep(SETTLES).await;
         }
-        write_wave(&nodes[0], wave, &mut model).await?;
+        write_wave(&nodes[0], &wave_ops(wave), &mut model).await?;
         if wave < WAVES - 1 {
             tokio::time::sleep(BETWEEN_WAVES).await;
         }
@@ -130,23 +150,24 @@ pub fn forks(disks: &[SimDisk; NODES]) -> [SimDisk; NODES] {
     std::array::from_fn(|at| disks[at].fork())
 }
 
-async fn write_wave(node: &Node, wave: usize, model: &mut Model) -> Result<(), Error> {
-    let mut ops = Vec::new();
+fn wave_ops(wave: usize) -> Vec<Op> {
     // The last ones together are too small to be followed by a snapshot.
     let count = if wave >= WAVES - LAST_WAVES { LAST_WAVE_OPS } else { WAVE_OPS };
-    for at in 0..count {
-        let number = wave * WAVE_OPS + at;
+    let op = |number: usize| {
         let key = Bytes::from(format!("key-{}", number % KEYS));
-        if number % 7 == 6 {
-            ops.push(Op::Delete(key.clone()));
-            model.insert(key, None);
-        } else {
-            let value = Bytes::from(format!("{number:.<40}"));
-            ops.push(Op::Put(key.clone(), value.clone()));
-            model.insert(key, Some(value));
+        if number % 7 == 6 { Op::Delete(key) } else { Op::Put(key, Bytes::from(format!("{number:.<40}"))) }
+    };
+    (0..count).map(|at| op(wave * WAVE_OPS + at)).collect()
+}
+
+/// Writes `ops`: an entry each, and all of them in one batch of the log.
+pub(super) async fn write_wave(node: &Node, ops: &[Op], model: &mut Model) -> Result<(), Error> {
+    for op in ops {
+        match op {
+            Op::Put(key, value) => drop(model.insert(key.clone(), Some(value.clone()))),
+            other => drop(model.insert(other.key().clone(), None)),
         }
     }
-    // An entry each, and all of them in one batch of the log.
     let entries = ops.chunks(1).map(|op| node.write_each(op));
     for outcome in join_all(entries).await.into_iter().flatten() {
         outcome?;

@@ -12,6 +12,7 @@ mod panics;
 pub mod place;
 pub mod plan;
 pub mod run;
+pub mod short;
 pub mod verdict;
 mod world;
 
@@ -23,6 +24,19 @@ pub enum Error {
     /// The engine failed where nothing was damaged.
     #[error(transparent)]
     Engine(#[from] quorate::Error),
+    /// The disk of a history failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A replica of the short history has too many bytes.
+    #[error("the short history takes {bytes} bytes of {group} on {node}")]
+    TooLong {
+        /// The node.
+        node: NodeId,
+        /// The group.
+        group: GroupId,
+        /// Of all its files.
+        bytes: u64,
+    },
     /// A large instance could not be made, or run.
     #[error(transparent)]
     Large(#[from] Box<large::Error>),

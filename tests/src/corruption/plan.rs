@@ -49,6 +49,17 @@ pub fn every(image: &Image, node: usize) -> Vec<Case> {
     cases
 }
 
+/// One of `every` equal parts of `cases`: a random one, so that each has of everything as much as the others. Together the
+/// parts are all of them.
+pub fn share(mut cases: Vec<Case>, (part, every): (usize, usize), seed: u64) -> Vec<Case> {
+    let rng = SeededRng::new(seed);
+    for at in (1..cases.len()).rev() {
+        let other = usize::try_from(rng.below(at as u64 + 1)).expect("below a count");
+        cases.swap(at, other);
+    }
+    cases.into_iter().skip(part).step_by(every).collect()
+}
+
 /// `count` cases out of all images and nodes: half of them in logs, every other kind of file as often as the others.
 pub fn sample(images: &[Image], count: usize, seed: u64) -> Vec<Case> {
     let rng = SeededRng::new(seed);
@@ -105,6 +116,35 @@ impl Target {
             5 => Damage::Invert(at),
             6..=8 => Damage::Truncate(at),
             _ => Damage::Flip(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corruption::image::End;
+
+    #[test]
+    fn the_shares_are_everything_once_and_each_has_of_everything() {
+        let case = |at: u64| {
+            let damage = if at.is_multiple_of(2) { Damage::Flip(at / 2) } else { Damage::Truncate(at / 2) };
+            let place = Place { node: 0, file: PathBuf::from("node") };
+            Case { end: End::ShortClean, damages: vec![(place, damage)] }
+        };
+        let all: Vec<Case> = (0..1_000).map(case).collect();
+        for every in [1, 2, 3, 4] {
+            let shares = (0..every).map(|part| share(all.clone(), (part, every), 7));
+            let mut names = Vec::new();
+            for share in shares {
+                let is_flip = |case: &&Case| matches!(case.damages[0].1, Damage::Flip(_));
+                let flips = share.iter().filter(is_flip).count();
+                assert!(flips * 3 > share.len() && flips * 3 < share.len() * 2, "{flips} of {}", share.len());
+                names.extend(share.iter().map(ToString::to_string));
+            }
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), all.len());
         }
     }
 }

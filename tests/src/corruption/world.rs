@@ -17,9 +17,11 @@ use quorate_telemetry::stats::GroupReport;
 use quorate_transport::net::MemoryNetwork;
 use tokio::time::Instant;
 
-use super::cluster::{DATA, GROUPS, NODES, open};
+use super::cluster::{DATA, GROUPS, NODES, Setup, open};
 use super::image::Model;
 
+/// No snapshots but those that something asks for.
+const SETUP: Setup = Setup::with_segments(16 << 10, 12 << 10);
 /// Written in every case, after the damage.
 const NEW_KEY: &str = "key-new";
 /// For the cluster to serve every key, and for a damaged replica to come to rest. Virtual.
@@ -77,7 +79,7 @@ impl World {
         let mut nodes = [None, None, None];
         let mut refused = Vec::new();
         for (at, disk) in disks.iter().enumerate() {
-            match open(at, disk, &network, seed, None).await {
+            match open(at, disk, &network, seed, SETUP).await {
                 Ok(node) => nodes[at] = Some(node),
                 Err(error) => refused.push((at, error)),
             }

@@ -7,6 +7,7 @@
 
 mod check;
 mod cycle;
+mod kernel;
 mod log_disk;
 mod node;
 mod run;
@@ -17,6 +18,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use check::check;
+pub use kernel::{AppendArgs, KernelOutcome, KernelPlan, append, kernel};
 pub use run::{Outcome, Plan, run};
 pub use write::write;
 

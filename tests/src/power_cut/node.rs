@@ -15,6 +15,9 @@ const GROUPS: u16 = 4;
 /// Snapshots are frequent, so that cuts hit them too.
 const SNAPSHOT_ENTRIES: u64 = 60;
 
+/// On a slow or busy disk a write of 8 MiB takes its time; a failed one ends the writer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A start replays a small log and restores a small snapshot.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -24,6 +27,7 @@ pub(super) async fn open(args: &ChildArgs) -> Result<Node, Error> {
     config.store = args.store;
     config.bootstrap.ranges = uniform_ranges(GROUPS);
     config.snapshots.entries = Some(SNAPSHOT_ENTRIES);
+    config.deadline = WRITE_TIMEOUT;
     // Flushes and compactions of the store have to happen as well.
     config.memtable_bytes = 16 << 20;
     let mut seams = Seams::production(&config)?;

@@ -2,6 +2,7 @@
 
 mod backups;
 mod cluster_client;
+mod cold_start;
 mod hostile;
 mod kill_nine;
 mod nodes;

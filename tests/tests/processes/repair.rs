@@ -2,14 +2,12 @@
 //! `quorate repair` brings it back with every acknowledged write.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use quorate_tests::process::{ClusterSettings, Node, NodeSpec, quorate_binary};
+use quorate_tests::process::{ClusterSettings, Node, NodeSpec, page, quorate_binary};
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
@@ -58,13 +56,8 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn page(spec: &NodeSpec, path: &str) -> Value {
-    let mut stream = TcpStream::connect(spec.admin).expect("the admin listener");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-    serde_json::from_str(body).expect("JSON")
+fn group_page(spec: &NodeSpec, group: u64) -> Value {
+    serde_json::from_str(&page(spec.admin, &format!("/groups/{group}"))).expect("JSON")
 }
 
 /// Flips a byte in the head of the newest log file of the group.
@@ -104,7 +97,7 @@ async fn a_replica_with_a_damaged_log_is_quarantined_with_its_place_and_repaired
     let damaged = damage_log(&specs[2]);
     // Ready, because the group's other replicas serve it.
     nodes.push(Node::start(&specs[2]));
-    let shown = page(&specs[2], &format!("/groups/{GROUP}"));
+    let shown = group_page(&specs[2], GROUP);
     let quarantine = &shown["quarantine"];
     assert_eq!(quarantine["file"], damaged.display().to_string().as_str(), "{shown}");
     assert!(quarantine["offset"].is_u64() && quarantine["reason"] == "corrupt", "{shown}");

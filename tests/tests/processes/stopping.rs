@@ -1,24 +1,13 @@
 //! SIGTERM: quick, and so clean that the next start finds nothing to repair.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use quorate_tests::process::{Dev, DevSpec};
+use quorate_tests::process::{Dev, DevSpec, page};
 use redis::AsyncCommands as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// What every stop may take.
 const STOP_MAX: Duration = Duration::from_secs(10);
-
-/// The JSON page of a group on a node.
-async fn group_page(spec: &DevSpec, node: u16, group: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", spec.admin_port(node))).await.expect("an admin page");
-    let request = format!("GET /groups/{group} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("a request is taken");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.expect("a page ends");
-    page
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_stops_in_time_and_leaves_no_torn_batch() {
@@ -37,7 +26,8 @@ async fn sigterm_stops_in_time_and_leaves_no_torn_batch() {
     let dev = Dev::start(&spec);
     for node in 0..spec.nodes {
         for group in 0..=spec.groups {
-            let page = group_page(&spec, node, group).await;
+            let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, spec.admin_port(node)));
+            let page = page(admin, &format!("/groups/{group}"));
             assert!(page.contains("\"log_torn_batches\":0,"), "node {node}, group {group}: {page}");
         }
     }

@@ -1,4 +1,4 @@
-//! `quorate inspect` and `quorate verify` on what a node of `quorate dev` left behind.
+//! `quorate inspect`, `quorate verify` and `quorate repair` on what a node of `quorate dev` left behind.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -6,6 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use quorate::disk::RealDisk;
+use quorate::storage::Index;
+use quorate::storage::identity::{Divergence, ReplicaIdentity};
+use quorate::storage::state::StateDigest;
+use quorate_telemetry::rng::SystemRng;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -109,6 +114,39 @@ fn damage_is_exit_code_five_with_file_and_offset() {
     );
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(run("verify", &node, &["--group", "0"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_replica_whose_state_was_proven_wrong_is_shown_is_not_clean_and_is_not_adopted() {
+    let data = tempfile::tempdir().unwrap();
+    let node = data.path().join("node-1");
+    stop(start(data.path()));
+    let mark = node.join("groups/1/diverged");
+    let owner =
+        ReplicaIdentity::read(&RealDisk::new(), &node.join("groups/1/replica")).unwrap().unwrap().owner();
+    let found =
+        Divergence { index: Index(2), own: StateDigest(0xa << 124), majority: StateDigest(0xb << 124) };
+    found.write(&RealDisk::new(), &mark, owner, &SystemRng::new()).unwrap();
+
+    let shown = text(&run("inspect", &node, &["--group", "1"]));
+    let line =
+        format!("diverged: state a00000000000 at 2, the majority's is b00000000000 ({})", mark.display());
+    assert!(shown.contains(&line) && shown.contains("start: refused, state_diverged"), "{shown}");
+    let report = json(&run("inspect", &node, &["--json", "--group", "1"]));
+    assert_eq!(report["groups"][0]["diverged"]["file"], mark.to_str().unwrap());
+    let verified = run("verify", &node, &[]);
+    assert_eq!(verified.status.code(), Some(5), "{verified:?}");
+    assert!(
+        text(&verified).starts_with(&format!("diverged: {}: its state at 2", mark.display())),
+        "{verified:?}"
+    );
+    assert!(text(&verified).ends_with("bytes checked: diverged 1\n"), "{verified:?}");
+    let refused = run("repair", &node, &["--group", "1"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("--abandon-others"), "{refused:?}");
+    let planned = run("repair", &node, &["--group", "1", "--abandon-others"]);
+    assert_eq!(planned.status.code(), Some(6), "{planned:?}");
+    assert!(text(&planned).contains("does not start: its state at 2"), "{planned:?}");
 }
 
 #[test]

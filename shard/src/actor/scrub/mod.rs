@@ -96,7 +96,6 @@ impl Actor {
 
     /// The file has been put aside. Nothing needs it: the state is whole, and a fresh one is published.
     pub(crate) fn on_rotten_snapshot(&mut self, token: SnapshotToken, error: &quorate_storage::Error) {
-        self.shared.stats.snapshots.corrupt.increment();
         self.distrust(token, error);
         self.publisher.trigger.force();
     }

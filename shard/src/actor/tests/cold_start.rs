@@ -181,6 +181,19 @@ async fn by_default_a_damaged_snapshot_that_is_not_needed_is_not_noticed_at_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_damaged_label_is_counted_and_replaced_once_the_group_runs() {
+    let mut stopped = Stopped::new().await;
+    let newest = stopped.newest();
+    // In the middle of so small a file is the label, which is read behind the start.
+    stopped.node.disk.flip(&snapshot_path(newest.id), newest.bytes / 2, 0xff).unwrap();
+    let report = stopped.start().await;
+    assert_eq!((report.decision.outcome, report.bytes_read), (Outcome::Skipped, 0));
+    stopped.republished().await;
+    assert!(stopped.is_aside(newest));
+    assert_eq!(stopped.node.stats.snapshots.corrupt.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_eager_start_reads_the_newest_snapshot_and_leaves_a_sound_one_alone() {
     let mut stopped = Stopped::new().await;
     stopped.node.config.cold_start.verify = VerifyMode::Eager;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quorate_storage::disk::Disk;
+use quorate_storage::disk::{Disk, DiskFault};
 
 use super::kv::{kv_cluster, put_kv};
 use super::node::{DEADLINE, DIR, TestNode, config};
@@ -41,6 +41,16 @@ async fn read(node: &TestNode, key: &str) -> Option<Vec<u8>> {
 fn filled(round: usize, bytes: usize) -> String {
     assert!(round < 10);
     round.to_string().repeat(bytes)
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not come");
 }
 
 /// Fills the store with `mib` MiB, overwrites it until it is bloated, and waits until it is being built anew.
@@ -108,6 +118,56 @@ async fn a_stop_in_the_middle_leaves_the_store_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quarantine_in_the_middle_leaves_the_store_as_it_was() {
+    let (_network, mut nodes, _) = kv_cluster(1, &looking()).await;
+    let node = &mut nodes[0];
+    building(node, 8).await;
+    node.disk.fail_once("/wal/", DiskFault::FailedWrites);
+    put_kv(node, "lost", "1").await.unwrap_err();
+    until("a quarantine", || node.handle.quarantine().is_some()).await;
+    node.handle.stop(StopMode::Now).await;
+    assert_eq!(generations(node), ["1"]);
+    node.restart().await;
+    node.serves().await;
+    assert_eq!(read(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_store_that_cannot_be_written_is_given_up_and_counted() {
+    let (_network, nodes, _) = kv_cluster(1, &looking()).await;
+    let node = &nodes[0];
+    building(node, 8).await;
+    node.disk.fail("2.part/batches", DiskFault::FailedWrites);
+    let stats = &node.handle.stats().store;
+    until("a failure", || stats.rebuilds_failed.get() > 0).await;
+    assert_eq!(
+        (generations(node), node.handle.status().lifecycle),
+        (vec!["1".to_owned()], Lifecycle::Running)
+    );
+    node.disk.heal();
+    until("a rebuild", || stats.rebuilt.get() > 0).await;
+    assert_eq!(read(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_fails_halfway_takes_the_group_out_of_service_and_a_start_restores_it() {
+    let (_network, mut nodes, _) = kv_cluster(1, &looking()).await;
+    let node = &mut nodes[0];
+    building(node, 2).await;
+    // It has been renamed, and does not open.
+    node.disk.fail_once("state/2/", DiskFault::FailedReads);
+    let handle = node.handle.clone();
+    until("a quarantine", || handle.quarantine().is_some()).await;
+    assert_eq!(handle.quarantine().map(|quarantine| quarantine.remedy), Some(Remedy::Rebuild));
+    node.kill().await;
+    node.store_is_rotten = true;
+    node.restart().await;
+    node.serves().await;
+    assert_eq!(read(node, "k1").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+    assert_eq!(generations(node).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rebuild_that_writes_overtake_is_given_up_and_counted() {
     let (_network, nodes, _) = kv_cluster(1, &looking()).await;
     let node = &nodes[0];
@@ -117,17 +177,12 @@ async fn a_rebuild_that_writes_overtake_is_given_up_and_counted() {
         put_kv(node, "large", &filled(round, large)).await.unwrap();
     }
     let stats = &node.handle.stats().store;
-    let looks = Duration::from_millis(10);
-    while stats.rebuilds_overtaken.get() == 0 {
-        assert_eq!(stats.rebuilt.get(), 0, "32 MiB were applied meanwhile");
-        tokio::time::sleep(looks).await;
-    }
+    until("an end of it", || stats.rebuilds_overtaken.get() + stats.rebuilt.get() > 0).await;
+    assert_eq!(stats.rebuilt.get(), 0, "40 MiB were applied meanwhile");
     assert_eq!(node.handle.status().lifecycle, Lifecycle::Running);
     assert_eq!(read(node, "large").await.map(|value| value[0]), Some(b'4'));
     // In quieter times it succeeds.
-    while stats.rebuilt.get() == 0 {
-        tokio::time::sleep(looks).await;
-    }
+    until("a rebuild", || stats.rebuilt.get() > 0).await;
     assert_eq!((stats.rebuilds_failed.get(), generations(node).len()), (0, 1));
 }
 
@@ -139,12 +194,7 @@ async fn a_store_that_is_found_rotten_while_it_is_copied_is_quarantined_to_be_re
     for written in 0..200 {
         put_kv(node, "k", &format!("{written:-<1000}")).await.unwrap();
     }
-    let quarantined = async {
-        while node.handle.quarantine().is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, quarantined).await.expect("the rot is found");
+    until("a quarantine", || node.handle.quarantine().is_some()).await;
     let quarantine = node.handle.quarantine().unwrap();
     assert_eq!(quarantine.remedy, Remedy::Rebuild, "{quarantine:?}");
     assert_eq!(node.handle.stats().store.rebuilt.get(), 0);

@@ -27,12 +27,17 @@ impl Cursor {
         Self { file, offset, zeroed: offset, zero_next_bytes: ZERO_FIRST_BYTES, planned_bytes }
     }
 
+    /// Whether a batch of so many bytes ends in room that was only reserved.
+    pub(super) fn reaches_reserved(&self, batch_bytes: u64) -> bool {
+        self.offset + batch_bytes > self.zeroed
+    }
+
     /// The zeros to write behind a batch, if it is time. Zeros over zeros: no crash can make them anything else.
     pub(super) fn zeros(&self, batch_bytes: u64, ahead_bytes: u64) -> Option<&'static [u8]> {
         let end = self.offset + batch_bytes;
         let room = self.planned_bytes.saturating_sub(end);
         let bytes = ahead_bytes.min(ZEROS.len() as u64).min(self.zero_next_bytes).min(room);
-        let is_time = end > self.zeroed && batch_bytes * BATCHES_PER_ZEROING_MIN <= bytes;
+        let is_time = self.reaches_reserved(batch_bytes) && batch_bytes * BATCHES_PER_ZEROING_MIN <= bytes;
         is_time.then(|| &ZEROS[..usize::try_from(bytes).expect("bounded by ZEROS")])
     }
 

@@ -1,10 +1,12 @@
-//! From records to the device: one batch is one write and one sync; segments follow each other, and go once nothing in
+//! From records to the device: one batch is one write and one sync (two in new room); segments follow each other, and go once nothing in
 //! them is needed.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::opening::create_segment;
 use super::{Cursor, SegmentedLog, remove};
+use crate::disk::DiskFile;
 use crate::entry::{EntryId, EntryKind, HardState};
 use crate::error::{Error, Result};
 use crate::ids::Index;
@@ -92,13 +94,14 @@ impl SegmentedLog {
         };
         let bytes = self.builder.finish(self.cursor.file, sequence, previous_crc);
         file.write_all_at(bytes, self.cursor.offset).map_err(|source| Error::io("write", &path, source))?;
+        let is_new_room = self.cursor.reaches_reserved(batch_bytes);
         if let Some(zeros) = self.cursor.zeros(batch_bytes, self.config.zero_ahead_bytes) {
             let end = self.cursor.offset + batch_bytes;
             file.write_all_at(zeros, end).map_err(|source| Error::io("write", &path, source))?;
             self.cursor.note_zeroed(end + zeros.len() as u64);
             self.written_bytes += zeros.len() as u64;
         }
-        file.sync_data().map_err(|source| Error::io("sync", &path, source))?;
+        sync(file.as_ref(), &path, is_new_room)?;
         let table = BatchTable::at_front(bytes).expect("a batch just built is sound");
         let mut view = self.shared.view.write();
         view.open.summary.push(&table, self.cursor.offset).expect("a batch just built follows the log");
@@ -161,6 +164,20 @@ impl View {
         };
         (0..self.closed.len()).take_while(is_obsolete).count()
     }
+}
+
+/// Makes a batch durable.
+///
+/// In room that was only reserved a sync also has to record that the blocks are written now. If the file system shuts down
+/// under it (its journal failed), Linux may skip that record and still return success; whatever is asked next then fails.
+/// So it is asked once more: `docs/decisions/0007-sync-twice-in-new-room.md`.
+fn sync(file: &dyn DiskFile, path: &Path, is_new_room: bool) -> Result<()> {
+    let failed = |source| Error::io("sync", path, source);
+    file.sync_data().map_err(failed)?;
+    if is_new_room {
+        file.sync_data().map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Refuses what no batch could hold, before anything is done.

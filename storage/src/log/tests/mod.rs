@@ -193,9 +193,10 @@ fn an_entry_over_the_limit_is_refused_and_the_log_goes_on() {
 }
 
 #[test]
-fn an_append_is_one_write_and_one_sync() {
+fn an_append_in_zeroed_room_is_one_write_and_one_sync() {
     let disk = new_disk();
-    let mut log = create(&disk);
+    let config = LogConfig { zero_ahead_bytes: 32 << 10, first_segment_bytes: 64 << 10, ..CONFIG };
+    let mut log = SegmentedLog::create(place(&disk), config, birth()).unwrap();
     log.append(&[batch(2..3, 1)], true).unwrap();
     let (calls, syncs, bytes) = (disk.calls(), disk.sync_count(), disk.bytes_written());
     log.append(&[batch(3..5, 1), batch(5..9, 2)], true).unwrap();
@@ -209,6 +210,16 @@ fn an_append_is_one_write_and_one_sync() {
     log.prove().unwrap();
     log.prove().unwrap();
     assert_eq!(disk.sync_count() - syncs, 2, "an idle log proves its tail once");
+}
+
+#[test]
+fn in_new_room_a_batch_is_acknowledged_only_after_a_second_sync() {
+    let disk = new_disk();
+    let mut log = create(&disk);
+    disk.fail_sync(2);
+    let refused = log.append(&[batch(2..3, 1)], true).unwrap_err();
+    assert!(matches!(refused, Error::Io { action: "sync", .. }), "{refused}");
+    assert!(log.append(&[batch(3..4, 1)], true).is_err(), "a failed sync is final");
 }
 
 #[test]
@@ -238,8 +249,8 @@ fn room_is_zeroed_ahead_so_that_most_syncs_find_written_blocks() {
     for index in 2..34 {
         log.append(&[batch(index..index + 1, 1)], true).unwrap();
     }
-    assert_eq!(disk.sync_count() - syncs, 32);
-    assert_eq!(disk.calls() - calls, 2 * 32 + 3, "three of them zeroed: 32, 64 and the next 64 KiB");
+    assert_eq!(disk.sync_count() - syncs, 32 + 3, "one more where room was new");
+    assert_eq!(disk.calls() - calls, 2 * 32 + 2 * 3, "three of them zeroed: 32, 64 and the next 64 KiB");
     let log = SegmentedLog::open(place(&disk.crash(CrashMode::LoseUnsynced)), config).unwrap();
     assert_eq!(read(&log, 2, 34).len(), 32);
 }
