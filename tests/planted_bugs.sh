@@ -20,13 +20,13 @@ built=$(binaries)
 shard=$(grep /quorate_shard- <<<"$built")
 storage=$(grep /quorate_storage- <<<"$built")
 
-# Runs tests until the first round that finds something; a test that no longer ends has found it, too.
+# Runs tests; one that no longer ends has found something, too.
 found=
 try() {
     local what=$1 binary=$2
     shift 2
     local output status=0 names
-    output=$(RUST_BACKTRACE=0 timeout 900 "$binary" "$@" 2>&1) || status=$?
+    output=$(RUST_BACKTRACE=0 timeout 600 "$binary" "$@" 2>&1) || status=$?
     [ $status = 0 ] && return
     names=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' <<<"$output" | sort -u)
     [ $status = 124 ] && names="$names (did not end)"
@@ -49,8 +49,9 @@ for mistake in "" "${mistakes[@]}"; do
     # Rebuilds of bloated stores measure files that a thread merges meanwhile: nothing is planted there.
     try store "$storage" kv:: state:: --skip kv::tests::rebuild
     try core "$shard" core::
-    try actor "$shard" actor:: --skip crash_points --skip actor::tests::clock
     try crash_points "$shard" crash_points
+    # Many of these wait for ever for a group that does not come up: only for want of anything else.
+    [ -n "$found" ] || try actor "$shard" actor:: --skip crash_points
     if [ -z "$mistake" ]; then
         [ -z "$found" ] || { echo "without a mistake something fails"; exit 1; }
         echo "nothing planted          all          pass"
