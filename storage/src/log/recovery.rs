@@ -35,7 +35,8 @@ pub(super) enum Tail {
 /// What was wrong with the newest segment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flaws {
-    is_torn: bool,
+    /// Where the batch begins that is to be cut.
+    torn_at: Option<u64>,
     is_damaged: bool,
 }
 
@@ -76,11 +77,11 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, owner: &FileOwner, mode: Open
         segments.push(segment);
         is_damaged |= damaged;
     }
-    let (newest, tail, Flaws { is_torn, is_damaged: damaged }) = read_newest(disk, dir, newest, mode)?;
+    let (newest, tail, Flaws { torn_at, is_damaged: damaged }) = read_newest(disk, dir, newest, mode)?;
     segments.push(newest);
     is_damaged |= damaged;
     check_chain(&segments)?;
-    let state = replay(dir, &segments, is_torn)?;
+    let state = replay(dir, &segments, torn_at)?;
     Ok(Recovery { segments, tail, state, is_damaged, leftovers })
 }
 
@@ -155,7 +156,7 @@ fn read_newest(
         return Err(Error::LogLost { file: path, offset: Some(bytes), reason });
     }
     let tail = if scan.is_torn { Tail::Ended } else { Tail::Open { file, end: scan.end, last: scan.last } };
-    let flaws = Flaws { is_torn: scan.is_torn, is_damaged: scan.is_damaged };
+    let flaws = Flaws { torn_at: scan.is_torn.then_some(scan.end), is_damaged: scan.is_damaged };
     Ok((Segment { name, path, head, summary: scan.summary, is_sealed: false, bytes }, tail, flaws))
 }
 
@@ -171,7 +172,7 @@ fn check_chain(segments: &[Segment]) -> Result<()> {
     Ok(())
 }
 
-fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
+fn replay(dir: &Path, segments: &[Segment], torn_at: Option<u64>) -> Result<LogState> {
     let lost = |file: &Path, reason| Error::LogLost {
         file: file.to_path_buf(),
         offset: (file != dir).then_some(0),
@@ -188,7 +189,16 @@ fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
     let newest = &segments[segments.len() - 1].summary;
     let base = newest.end.base;
     if base.index < skeleton.base.index {
-        return Err(lost(dir, "segments with entries that are needed are missing"));
+        let file = segments[segments.len() - 1].path.clone();
+        return Err(match torn_at {
+            // Segments go only behind a batch that says so and is durable.
+            offset @ Some(_) => Error::LogLost {
+                file,
+                offset,
+                reason: "its last batch is damaged, and segments went behind it",
+            },
+            None => lost(dir, "segments with entries that are needed are missing"),
+        });
     }
     if skeleton.term(base.index) != Some(base.term) {
         return Err(lost(dir, "its entries do not reach the position it was compacted to"));
@@ -198,8 +208,8 @@ fn replay(dir: &Path, segments: &[Segment], is_torn: bool) -> Result<LogState> {
         skeleton,
         hard_state: newest.end.hard_state,
         snapshots: newest.end.snapshots.clone(),
-        torn_batches: u64::from(is_torn),
-        clean: newest.last == LastBatch::Close && !is_torn,
+        torn_batches: u64::from(torn_at.is_some()),
+        clean: newest.last == LastBatch::Close && torn_at.is_none(),
     })
 }
 

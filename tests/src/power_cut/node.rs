@@ -19,7 +19,7 @@ const SNAPSHOT_ENTRIES: u64 = 60;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A start replays a small log and restores a small snapshot.
-const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Opens the node and waits until its groups serve.
 pub(super) async fn open(args: &ChildArgs) -> Result<Node, Error> {

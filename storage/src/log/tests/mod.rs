@@ -173,6 +173,23 @@ fn compaction_removes_whole_segments_and_never_the_open_one() {
 }
 
 #[test]
+fn a_damaged_last_batch_behind_which_segments_went_is_named_by_file_and_offset() {
+    let disk = new_disk();
+    let mut log = create(&disk);
+    for index in 2..60 {
+        log.append(&[batch(index..index + 1, 1)], true).unwrap();
+    }
+    log.compact(Index(58)).unwrap();
+    drop(log);
+    let (newest, _) = disk.files().pop().unwrap();
+    let last_batch = disk.written(&newest).unwrap().last().unwrap().end - 4096;
+    disk.flip(&newest, last_batch + 2, 1).unwrap();
+    let lost = open(&disk.crash(CrashMode::KeepAll)).unwrap_err();
+    let Error::LogLost { file, offset, .. } = &lost else { panic!("{lost}") };
+    assert_eq!((file, *offset), (&newest, Some(last_batch)), "{lost}");
+}
+
+#[test]
 fn an_entry_larger_than_a_segment_gets_one_of_its_own() {
     let disk = new_disk();
     let mut log = create(&disk);
