@@ -48,6 +48,7 @@ impl LsmEngine {
 impl KvEngine for LsmEngine {
     fn open(&self, dir: &Path) -> Result<Box<dyn KvStore>> {
         let real = real_path(self.disk.as_ref(), dir)?;
+        files::check_version(self.disk.as_ref(), dir)?;
         let opened = catch_unwind(AssertUnwindSafe(|| LsmTree::open(&self.shared, &real)));
         let tree = opened.unwrap_or_else(|_| Err(failed("open", Panicked)))?;
         self.shared.register(&tree);

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::files::check_version;
 use super::shared::LsmShared;
 use super::tree::LsmTree;
 use crate::disk::Disk;
@@ -30,6 +31,7 @@ pub(crate) fn open_shadow(
 ) -> Result<(Arc<dyn KvReader>, Option<bytes::Bytes>)> {
     let real = real_path(disk, dir)?;
     let real = std::path::absolute(&real).map_err(|source| Error::io("find", &real, source))?;
+    check_version(disk, dir)?;
     link_files(disk, dir, &real, shadow)?;
     let tables = dir.join(TABLES);
     // Without tables, or a current version, the tree becomes an empty one: as it would in its directory.

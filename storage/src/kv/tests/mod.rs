@@ -3,6 +3,7 @@
 mod budget;
 mod machine;
 mod rebuild;
+mod rotten_version;
 mod suites;
 
 use bytes::Bytes;

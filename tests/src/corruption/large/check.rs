@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::instance::{LOOK, PATIENCE};
 use super::seen::ReplicaSeen;
 use super::trial::Lab;
-use crate::corruption::cluster::NODES;
+use crate::corruption::cluster::{GROUPS, NODES};
 
 /// Keys and bytes that are read with one call.
 const READ_KEYS: usize = 512;
@@ -37,23 +37,37 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// The first answer that is none.
-    async fn read(&self, node: &Node, keys: &[Bytes]) -> Result<Option<quorate::Error>, String> {
+    /// Why to ask again: the first answer that is none, or that a replica gave that was being restored: a local read may be
+    /// of an older state then.
+    async fn read(&self, node: &Node, keys: &[Bytes]) -> Result<Option<String>, String> {
+        let before = self.standing(node);
+        let answers = node.get_each(keys, ReadLevel::Local).await;
         let mut failure = None;
-        for (key, answer) in keys.iter().zip(node.get_each(keys, ReadLevel::Local).await) {
-            match answer {
-                Ok(value) if value == self.model[key] => {}
+        for (key, answer) in keys.iter().zip(answers) {
+            let text = match answer {
+                Ok(value) if value == self.model[key] => continue,
                 Ok(value) => {
                     let bytes = |value: &Option<Bytes>| value.as_ref().map(Bytes::len);
                     let (found, expected) = (bytes(&value), bytes(&self.model[key]));
-                    return Err(format!(
-                        "wrong value of {key:?}: {found:?} bytes, acknowledged were {expected:?}"
-                    ));
+                    let text =
+                        format!("wrong value of {key:?}: {found:?} bytes, acknowledged were {expected:?}");
+                    if before.is_some() && self.standing(node) == before {
+                        return Err(text);
+                    }
+                    text
                 }
-                Err(error) => failure = failure.or(Some(error)),
-            }
+                Err(error) => error.to_string(),
+            };
+            failure.get_or_insert(text);
         }
         Ok(failure)
+    }
+
+    /// How often the group with the keys was started on `node`; `None` while it has not caught up.
+    fn standing(&self, node: &Node) -> Option<u64> {
+        let report = node.group(GROUPS[1]).local_report()?;
+        let starts = report.cold_starts.iter().map(|start| start.count).sum();
+        self.has_caught_up(node, GROUPS[1]).then_some(starts)
     }
 
     /// The replicas' digests, at one index.

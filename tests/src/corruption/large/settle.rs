@@ -51,7 +51,7 @@ impl Lab<'_> {
         }
     }
 
-    fn has_caught_up(&self, node: &Node, group: GroupId) -> bool {
+    pub(super) fn has_caught_up(&self, node: &Node, group: GroupId) -> bool {
         let Some(status) = node.group(group).local_status() else { return false };
         let others = self.peers.iter().filter_map(|peer| peer.group(group).local_status());
         status.lifecycle == Lifecycle::Running
