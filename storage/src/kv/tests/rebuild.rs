@@ -19,8 +19,8 @@ use crate::state::{
     AppliedIndexReader, Command, RebuildFailure, StateBuild, StateDigest, StateMachine, StateRebuild, Switch,
 };
 
-/// Overwrites of one key until a store of any kind takes several times what it holds.
-const OVERWRITES: u64 = 3_000;
+/// Records of 10 KB, all but one of them deleted again: a store of any kind takes several times what it holds then.
+const RECORDS: u64 = 3_000;
 
 fn in_memory(disk: &SimDisk) -> KvStateMachine {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -29,7 +29,10 @@ fn in_memory(disk: &SimDisk) -> KvStateMachine {
 }
 
 fn put(machine: &mut KvStateMachine, index: u64, key: &str, value: Bytes) {
-    let ops = vec![Op::Put(Bytes::copy_from_slice(key.as_bytes()), value)];
+    run(machine, index, vec![Op::Put(Bytes::copy_from_slice(key.as_bytes()), value)]);
+}
+
+fn run(machine: &mut KvStateMachine, index: u64, ops: Vec<Op>) {
     let body = KvCommand { conditions: Vec::new(), ops }.encode().unwrap();
     machine.apply(&[Command { id: record_at(index).applied, body }], &record_at(index)).unwrap();
 }
@@ -65,9 +68,9 @@ fn a_bloated_store_of_any_kind_shrinks_and_keeps_its_digest() {
     for kind in StoreKind::ALL {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let workers: Arc<dyn Workers> = Arc::new(ThreadWorkers::new("flush", NonZeroUsize::MIN).unwrap());
-        // Flushed, but hardly ever merged: every overwrite stays.
         let config = StoreConfig {
-            group_memtable_bytes_max: 4 << 20,
+            // One flush: nothing to be merged.
+            group_memtable_bytes_max: 64 << 20,
             memory_loss: Some(MemoryLoss::Tail),
             ..StoreConfig::default()
         };
@@ -76,12 +79,14 @@ fn a_bloated_store_of_any_kind_shrinks_and_keeps_its_digest() {
         let engine =
             StoreShared::new(config, workers, clock).engine(kind, disk.clone(), Arc::new(SeededRng::new(1)));
         let mut machine = KvStateMachine::open(engine, disk, &dir.path().join("state"), GROUP_UID);
-        (1..=OVERWRITES)
-            .for_each(|index| put(&mut machine, index, &format!("key-{}", index % 20), value(index)));
+        (1..=RECORDS).for_each(|index| put(&mut machine, index, &format!("key-{index}"), value(index)));
+        machine.checkpoint().unwrap();
+        let gone = (1..RECORDS).map(|number| Op::Delete(Bytes::from(format!("key-{number}"))));
+        run(&mut machine, RECORDS + 1, gone.collect());
         let (before, digest_before) = (machine.size().unwrap(), digest(&machine));
         assert!(before.disk_bytes > 4 * before.live_bytes, "{kind} is not bloated: {before:?}");
         let build = built(&mut machine);
-        put(&mut machine, OVERWRITES + 1, "key-0", value(OVERWRITES));
+        put(&mut machine, RECORDS + 2, &format!("key-{RECORDS}"), value(RECORDS));
         assert!(matches!(machine.finish_rebuild(build), Ok(Switch::Switched)), "{kind}");
         let after = machine.size().unwrap();
         assert_eq!((digest(&machine), after.live_bytes), (digest_before, before.live_bytes), "{kind}");
