@@ -12,6 +12,8 @@ use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
+use crate::client::connect;
+
 /// Groups beside group 0.
 const GROUPS: u16 = 4;
 /// Entries after which a group publishes a snapshot.
@@ -31,12 +33,6 @@ fn cluster(directory: &Path, sections: &str) -> Vec<NodeSpec> {
         directory,
         &ClusterSettings { groups: GROUPS, keys, sections, ..ClusterSettings::default() },
     )
-}
-
-async fn connect(spec: &NodeSpec) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://{}/", spec.resp)).expect("an address of Redis");
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
-    client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
 }
 
 async fn write(spec: &NodeSpec, round: u32) {

@@ -5,17 +5,13 @@ use std::time::{Duration, Instant};
 
 use quorate_tests::process::{ClusterSettings, Node, NodeSpec};
 use redis::AsyncCommands as _;
-use redis::aio::MultiplexedConnection;
+
+use crate::client::connect;
 
 /// What every stop may take.
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// Keys written before each change; enough that every group has some.
 const KEYS: u32 = 64;
-
-async fn connect(spec: &NodeSpec) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://{}/", spec.resp)).expect("an address of Redis");
-    client.get_multiplexed_async_connection().await.expect("a connection")
-}
 
 async fn write(spec: &NodeSpec, round: u32) {
     let mut connection = connect(spec).await;

@@ -5,12 +5,12 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use quorate_tests::process::{ClusterSettings, Node, NodeSpec, page, quorate_binary};
 use redis::AsyncCommands as _;
-use redis::aio::MultiplexedConnection;
 use serde_json::Value;
+
+use crate::client::connect;
 
 /// Keys written in each round; enough that every group has some.
 const KEYS: u32 = 64;
@@ -18,13 +18,6 @@ const KEYS: u32 = 64;
 const GROUP: u64 = 1;
 /// Within the head of a log file: a start cannot read on.
 const DAMAGED_BYTE: u64 = 20;
-
-async fn connect(spec: &NodeSpec) -> MultiplexedConnection {
-    let client = redis::Client::open(format!("redis://{}/", spec.resp)).expect("an address of Redis");
-    // A read may have to wait for an election.
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
-    client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
-}
 
 async fn write(spec: &NodeSpec, round: u32) {
     let mut connection = connect(spec).await;
