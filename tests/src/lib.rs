@@ -1,5 +1,6 @@
 //! What the end-to-end, simulation and chaos tests share.
 
+pub mod checker;
 pub mod corruption;
 pub mod power_cut;
 pub mod process;

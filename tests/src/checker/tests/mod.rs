@@ -1,0 +1,6 @@
+mod bad;
+mod good;
+mod judges;
+mod limits;
+mod random;
+mod script;
