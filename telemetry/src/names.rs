@@ -112,9 +112,8 @@ metrics! {
     CONSISTENCY_UNVERIFIED: Counter, Count, "quorate_consistency_unverified_total", "Comparisons that had fewer than two states to compare.";
     CONSISTENCY_DIVERGED: Counter, Count, "quorate_consistency_diverged_total", "Comparisons in which a majority proved a replica's state wrong.";
     CONSISTENCY_DIVIDED: Counter, Count, "quorate_consistency_divided_total", "Comparisons in which states differed and no majority told which is right.";
-    LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to write one batch to the log, without its sync.";
-    LOG_SYNC_SECONDS: Histogram, Seconds, "quorate_log_sync_seconds", "Seconds one sync of a log file took.";
-    LOG_BATCH_BYTES: Histogram, Bytes, "quorate_log_batch_bytes", "Bytes of one log batch.";
+    LOG_APPEND_SECONDS: Histogram, Seconds, "quorate_log_append_seconds", "Seconds to make one batch of the log durable: its write and its sync.";
+    LOG_BATCH_BYTES: Histogram, Bytes, "quorate_log_batch_bytes", "Bytes of the commands in one log batch.";
     APPLY_SECONDS: Histogram, Seconds, "quorate_apply_seconds", "Seconds to apply one batch.";
     APPLY_BATCH_ENTRIES: Histogram, Count, "quorate_apply_batch_entries", "Entries in one applied batch.";
     PROPOSE_TO_APPLY_SECONDS: Histogram, Seconds, "quorate_propose_to_apply_seconds", "Seconds from taking the oldest proposal of a batch until the batch was applied.";

@@ -18,8 +18,8 @@ use quorate_shard::router::{LeaderTable, Router, RouterParts};
 use quorate_storage::identity::DataDir;
 use quorate_storage::payload::InClear;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, NodeId};
-use quorate_telemetry::Workers;
 use quorate_telemetry::collector::{Collector, CollectorConfig};
+use quorate_telemetry::{NodeStats, Workers};
 use quorate_transport::{Handler, Identity, Parts, Transport};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
@@ -87,7 +87,8 @@ pub(crate) async fn open(
     let stores = Arc::clone(kv_machines.shared());
     let kv_machines: Arc<dyn StateMachineFactory> = kv_machines;
     let collector = collector(&config, &seams);
-    let deps = group_deps((&config, &seams), &transport, &space, Arc::clone(&kv_machines));
+    let stats = Arc::clone(collector.node_stats());
+    let deps = group_deps((&config, &seams), &transport, (&space, stats), Arc::clone(&kv_machines));
     let catalog_deps = Arc::new(deps.clone());
     let deps = Arc::new(GroupDeps { machines: machines.unwrap_or(kv_machines), ..deps });
     let core = Arc::new(Core {
@@ -129,7 +130,7 @@ fn collector(config: &Config, seams: &Seams) -> Arc<Collector> {
 fn group_deps(
     (config, seams): (&Config, &Seams),
     transport: &Transport,
-    space: &Arc<DiskSpace>,
+    (space, stats): (&Arc<DiskSpace>, Arc<NodeStats>),
     machines: Arc<dyn StateMachineFactory>,
 ) -> GroupDeps {
     let clock = &seams.clock;
@@ -141,6 +142,7 @@ fn group_deps(
         workers: seams.workers.clone(),
         outbound: Arc::new(NodeOutbound { transport: transport.clone() }),
         machines,
+        stats,
         snapshots: SnapshotBudget::new(snapshot_budget(config), Arc::clone(clock)),
         scrub: ScrubBudget::new(config.scrub.bytes_per_second, Arc::clone(clock)),
         space: Arc::clone(space),

@@ -82,11 +82,12 @@ impl Actor {
                     if let Some(ticket) = ticket {
                         self.time.lease_committed(ticket, entry.index);
                     }
-                    let reply = ticket.and_then(|ticket| self.pending.take_entry(ticket));
+                    let waiting = ticket.and_then(|ticket| self.pending.take_entry(ticket));
+                    let (reply, since) = waiting.unzip();
                     #[cfg(feature = "planted-bugs")]
                     self.publish_at(&entry, conf.as_deref());
                     self.publisher.trigger.note_entry(entry.index, changes_data(&entry));
-                    work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply }));
+                    work.push(ApplyWork::Entry(ApplyEntry { entry, conf, reply, since }));
                 }
                 self.applier.push(work);
             }

@@ -11,7 +11,7 @@ use crate::actor::run::{Actor, Stopping};
 use crate::actor::shared::count;
 use crate::actor::status::Lifecycle;
 use crate::applier::EntryReply;
-use crate::core::Input;
+use crate::core::{Input, Ticket};
 use crate::error::Error;
 
 impl Actor {
@@ -67,12 +67,12 @@ impl Actor {
                     drop(reply.send(Err(Error::StaleRange { newer })));
                     return;
                 }
-                let ticket = self.pending.add(Waiting::Entry(EntryReply::Proposal(reply)));
+                let ticket = self.await_entry(EntryReply::Proposal(reply));
                 self.inputs.push(Input::Propose { ticket, payload });
             }
             Request::Read { level, waiter } => self.reads.add(level, waiter, self.deps.clock.monotonic()),
             Request::ChangeConf { change, reply } => {
-                let ticket = self.pending.add(Waiting::Entry(EntryReply::ConfChange(reply)));
+                let ticket = self.await_entry(EntryReply::ConfChange(reply));
                 self.inputs.push(Input::ProposeConfChange { ticket, change });
             }
             Request::Transfer { to, reply } => {
@@ -83,6 +83,10 @@ impl Actor {
             Request::Time(call) => self.take_time_call(call),
             Request::CheckConsistency { reply } => self.check_consistency(reply),
         }
+    }
+
+    fn await_entry(&mut self, reply: EntryReply) -> Ticket {
+        self.pending.add(Waiting::Entry(reply, self.deps.clock.monotonic()))
     }
 
     /// Ends a request that came too late.

@@ -153,8 +153,7 @@ fn log_writer(
     shared: &Arc<Shared>,
     events: mpsc::UnboundedSender<Event>,
 ) -> LogWriter {
-    let (workers, clock) = (Arc::clone(&deps.workers.log), Arc::clone(&deps.clock));
-    LogWriter::new(log, Arc::clone(shared), workers, clock, events)
+    LogWriter::new(log, Arc::clone(shared), deps, events)
 }
 
 /// Who campaigns without waiting for an election timeout. An only voter has nobody to ask, and tries again as soon as
@@ -254,6 +253,7 @@ fn applier_parts(
         shared: Arc::clone(shared),
         workers: Arc::clone(&deps.workers.apply),
         clock: Arc::clone(&deps.clock),
+        node_stats: Arc::clone(&deps.stats),
         events,
         open_snapshot: Arc::new(move |token| Ok(Box::new(snapshots.reader(*token)?))),
         listener: spec.listener.clone(),

@@ -1,6 +1,7 @@
 //! Who waits for an answer of the core.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -18,8 +19,8 @@ pub(crate) struct Pending {
 /// Who waits for what.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    /// For an entry to be applied.
-    Entry(EntryReply),
+    /// For an entry to be applied, since then on the monotonic clock.
+    Entry(EntryReply, Duration),
     /// For leadership to be handed over.
     Transfer(oneshot::Sender<Result<()>>),
 }
@@ -38,10 +39,10 @@ impl Pending {
         ticket
     }
 
-    /// Who waits for the entry of `ticket`: from now on the applier answers.
-    pub(crate) fn take_entry(&mut self, ticket: Ticket) -> Option<EntryReply> {
+    /// Who waits for the entry of `ticket`, and since when: from now on the applier answers.
+    pub(crate) fn take_entry(&mut self, ticket: Ticket) -> Option<(EntryReply, Duration)> {
         match self.waiting.remove(&ticket)? {
-            Waiting::Entry(reply) => Some(reply),
+            Waiting::Entry(reply, since) => Some((reply, since)),
             Waiting::Transfer(_) => None,
         }
     }
@@ -56,7 +57,7 @@ impl Pending {
     /// It failed.
     pub(crate) fn fail(&mut self, ticket: Ticket, error: Error) {
         match self.waiting.remove(&ticket) {
-            Some(Waiting::Entry(reply)) => reply.fail(error),
+            Some(Waiting::Entry(reply, _)) => reply.fail(error),
             Some(Waiting::Transfer(reply)) => drop(reply.send(Err(error))),
             None => {}
         }

@@ -13,7 +13,7 @@ use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource};
 use quorate_storage::state::{StateMachine, StateReader};
 use quorate_storage::{GroupId, GroupUid, Incarnation, Index, NodeId};
-use quorate_telemetry::{Clock, GroupStats, Rng, Workers};
+use quorate_telemetry::{Clock, GroupStats, NodeStats, Rng, Workers};
 
 use crate::actor::outbound::Outbound;
 use crate::actor::scrub::ScrubBudget;
@@ -47,6 +47,8 @@ pub struct GroupDeps {
     pub clock_watch: Arc<ClockWatch>,
     /// Opens payloads above the cutover.
     pub unsealer: Arc<dyn Unsealer>,
+    /// Where they record how long things take.
+    pub stats: Arc<NodeStats>,
     /// What they may read to find out what has rotten.
     pub scrub: Arc<ScrubBudget>,
 }

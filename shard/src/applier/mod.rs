@@ -25,7 +25,7 @@ use quorate_storage::payload::Unsealer;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotSource, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateDigest, StateMachine, StateView};
 use quorate_storage::{Entry, EntryId, GroupDescriptor, Index};
-use quorate_telemetry::{Clock, Workers};
+use quorate_telemetry::{Clock, NodeStats, Workers};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::AppliedListener;
@@ -47,6 +47,7 @@ pub(crate) struct ApplierParts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) node_stats: Arc<NodeStats>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) open_snapshot: OpenSnapshot,
     pub(crate) listener: Option<Arc<dyn AppliedListener>>,
@@ -126,6 +127,8 @@ pub(crate) struct ApplyEntry {
     pub(crate) entry: Entry,
     pub(crate) conf: Option<Box<AppliedConf>>,
     pub(crate) reply: Option<EntryReply>,
+    /// When it was proposed here, on the monotonic clock.
+    pub(crate) since: Option<Duration>,
 }
 
 /// Who waits for an entry.
@@ -330,6 +333,7 @@ impl Inner {
         waiting: &mut Vec<EntryReply>,
     ) -> Result<(), Failure> {
         let stats = &self.parts.shared.stats.apply;
+        let oldest = entries.iter().filter_map(|entry| entry.since).min();
         let batch = match Batch::build(entries, &mut state.record, self.parts.unsealer.as_ref()) {
             Ok(batch) => batch,
             Err(halted) => {
@@ -344,6 +348,7 @@ impl Inner {
         if entries == 0 {
             return Ok(());
         }
+        let began = self.parts.clock.monotonic();
         let outputs = state
             .machine
             .apply(&commands, &state.record)
@@ -352,11 +357,22 @@ impl Inner {
         stats.batches.increment();
         stats.entries.add(entries);
         stats.durable.set(state.machine.durable_applied().get());
+        self.note_times(entries, oldest, began);
         self.publish(&state.record);
         answers.send(&outputs);
         self.report(through);
         self.tell_digests(state);
         Ok(())
+    }
+
+    /// A batch of `entries` was applied from `began` on, the oldest of which was proposed here at `oldest`.
+    fn note_times(&self, entries: u64, oldest: Option<Duration>, began: Duration) {
+        let (stats, now) = (&self.parts.node_stats, self.parts.clock.monotonic());
+        stats.apply_seconds.record(now.saturating_sub(began));
+        stats.apply_batch_entries.record(entries as f64);
+        if let Some(oldest) = oldest {
+            stats.propose_to_apply_seconds.record(now.saturating_sub(oldest));
+        }
     }
 
     fn take_duplicates(&self, state: &mut State, duplicates: &[Entry]) -> Result<(), Failure> {

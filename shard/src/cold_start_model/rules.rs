@@ -310,7 +310,7 @@ impl ColdStart {
         let clock = Image { marker: memory.applied, has_ceiling: memory.has_ceiling, ..memory.image };
         let mut record = self.manner.second.record(clock, at);
         let conf = (kind == Kind::Conf).then(|| Box::new(self.conf_change()));
-        let entry = ApplyEntry { entry: entry(index, kind), conf, reply: None };
+        let entry = ApplyEntry { entry: entry(index, kind), conf, reply: None, since: None };
         #[cfg(feature = "planted-bugs")]
         if crate::actor::planted::Relabel::of(&entry.entry, entry.conf.as_deref()).is_some() {
             state.replicas[at].memory.asked = Some(index);

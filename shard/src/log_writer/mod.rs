@@ -15,9 +15,10 @@ use parking_lot::Mutex;
 use quorate_storage::Index;
 use quorate_storage::log::LogStore;
 use quorate_storage::snapshot::SnapshotToken;
-use quorate_telemetry::{Clock, Workers};
+use quorate_telemetry::{Clock, NodeStats, Workers};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::actor::GroupDeps;
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Failure;
 use crate::actor::shared::{Shared, add};
@@ -35,6 +36,7 @@ struct Inner {
     shared: Arc<Shared>,
     workers: Arc<dyn Workers>,
     clock: Arc<dyn Clock>,
+    node_stats: Arc<NodeStats>,
     events: mpsc::UnboundedSender<Event>,
     queue: Mutex<Queue>,
     /// Only ever locked by the one job; gone once closed.
@@ -50,15 +52,15 @@ impl LogWriter {
     pub(crate) fn new(
         store: Box<dyn LogStore>,
         shared: Arc<Shared>,
-        workers: Arc<dyn Workers>,
-        clock: Arc<dyn Clock>,
+        deps: &GroupDeps,
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let queue = Mutex::new(Queue::default());
         let inner = Inner {
             shared,
-            workers,
-            clock,
+            workers: Arc::clone(&deps.workers.log),
+            clock: Arc::clone(&deps.clock),
+            node_stats: Arc::clone(&deps.stats),
             events,
             queue,
             store: Mutex::default(),
@@ -174,9 +176,15 @@ impl Inner {
             let Some(store) = slot.as_deref_mut() else { return Ok(ready) };
             match step {
                 Step::Append(append) => {
+                    let began = self.clock.monotonic();
                     let result = store.append(&append.batches, append.sync);
                     self.shared.backlog.fetch_sub(append.bytes, Ordering::Relaxed);
                     result.map_err(Failure::Log)?;
+                    if append.sync {
+                        let took = self.clock.monotonic().saturating_sub(began);
+                        self.node_stats.log_append_seconds.record(took);
+                        self.node_stats.log_batch_bytes.record(append.bytes as f64);
+                    }
                     let stats = &self.shared.stats.log;
                     stats.batches.add(u64::from(append.sync));
                     stats.appended_entries.add(append.entries);

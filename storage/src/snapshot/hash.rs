@@ -8,11 +8,10 @@ use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::snapshot::layout;
 
-/// What a reader takes at once. Pieces are handed out in order, so the file is read nearly front to back.
-pub(super) const PIECE_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Bytes of one read.
-const READ_BYTES: u64 = 1024 * 1024;
+/// What a reader takes and reads at once. Pieces are handed out in order, so the file is read front to back, which is
+/// what the system's read-ahead wants: with pieces of 8 MiB two readers were no faster than one (64 MiB on a disk of
+/// 1.6 GB/s: 0.80 of `dd`, with pieces of 1 MiB 0.92).
+pub(super) const PIECE_BYTES: u64 = 1024 * 1024;
 
 /// A file, of which `range` is hashed.
 pub(super) struct HashedFile<'a> {
@@ -71,7 +70,7 @@ impl HashedFile<'_> {
     /// Takes and hashes pieces until there are none. A failure comes with its piece, and ends all readers.
     fn read_pieces(&self, progress: &Progress) -> Result<Vec<Piece>, (u64, Error)> {
         let mut hashed = Vec::new();
-        let mut buffer = vec![0; layout::length(self.bytes().min(READ_BYTES))];
+        let mut buffer = vec![0; layout::length(self.bytes().min(PIECE_BYTES))];
         while !progress.is_failed.load(Ordering::Relaxed) {
             let piece = progress.next.fetch_add(1, Ordering::Relaxed);
             let Some(start) = piece.checked_mul(PIECE_BYTES).filter(|&start| start < self.bytes()) else {
@@ -89,17 +88,12 @@ impl HashedFile<'_> {
     }
 
     fn hash_piece(&self, start: u64, buffer: &mut [u8]) -> Result<crc32fast::Hasher> {
-        let end = (start + PIECE_BYTES).min(self.range.end);
+        let count = (self.range.end - start).min(PIECE_BYTES);
+        (self.before_read)(count);
+        let buffer = &mut buffer[..layout::length(count)];
+        self.file.read_exact_at(buffer, start).map_err(|cause| Error::io("read", self.path, cause))?;
         let mut hasher = crc32fast::Hasher::new();
-        let mut at = start;
-        while at < end {
-            let count = (end - at).min(READ_BYTES);
-            (self.before_read)(count);
-            let buffer = &mut buffer[..layout::length(count)];
-            self.file.read_exact_at(buffer, at).map_err(|cause| Error::io("read", self.path, cause))?;
-            hasher.update(buffer);
-            at += count;
-        }
+        hasher.update(buffer);
         Ok(hasher)
     }
 }

@@ -15,7 +15,7 @@ use crate::snapshot::layout::{FILE_BYTES_MIN, FOOTER_BYTES};
 pub(super) const READERS_MAX: u64 = 4;
 
 /// A reader more for every so many bytes: a file below twice this is read by the calling thread alone.
-const READER_BYTES_MIN: u64 = 4 * PIECE_BYTES;
+const READER_BYTES_MIN: u64 = 32 * PIECE_BYTES;
 
 /// Where verification reads from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub enum ReadFrom {
 pub struct Verification<'a> {
     /// Where it is read from.
     pub from: ReadFrom,
-    /// Most threads that read at a time, 1 to 4; fewer for a file under 128 MiB, and for one under 64 MiB the
-    /// calling thread reads alone.
+    /// Most threads that read at a time, 1 to 4; fewer on a machine of fewer cores and for a file under 128 MiB, and for
+    /// one under 64 MiB the calling thread reads alone.
     pub readers_max: u64,
     /// Called before every read with its bytes (1 MiB at most), from any of the readers. It may block to hold a rate.
     pub before_read: &'a (dyn Fn(u64) + Sync),
@@ -52,9 +52,10 @@ impl fmt::Debug for Verification<'_> {
     }
 }
 
-/// How many threads read `bytes` at a time, where `readers_max` may.
+/// How many threads read `bytes` at a time, where `readers_max` may: no more than the machine has cores.
 pub(super) fn readers(bytes: u64, readers_max: u64) -> u64 {
-    readers_max.clamp(1, READERS_MAX).min(bytes / READER_BYTES_MIN)
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    readers_max.clamp(1, READERS_MAX).min(cores).min(bytes / READER_BYTES_MIN)
 }
 
 /// Whether the file at `path` is what `token` says: [`verify_with`] as fast as it goes.

@@ -60,7 +60,6 @@ fn touch_everything(collector: &Collector) {
     let node = collector.node_stats();
     for seconds in [0.0004, 0.003, 30.0] {
         node.log_append_seconds.record(seconds);
-        node.log_sync_seconds.record(seconds);
         node.apply_seconds.record(seconds);
         node.propose_to_apply_seconds.record(seconds);
     }
@@ -103,8 +102,8 @@ fn the_exposition_is_valid_and_holds_every_metric_under_its_own_name() {
     is(r#"quorate_proposals_total{node="n1",outcome="applied"}"#, 3.0);
     is(r#"quorate_proposals_total{node="n1",outcome="busy"}"#, 0.0);
     is(r#"quorate_groups{node="n1",state="leader"}"#, 1.0);
-    is(r#"quorate_log_sync_seconds_bucket{le="0.0005",node="n1"}"#, 1.0);
-    is(r#"quorate_log_sync_seconds_bucket{le="+Inf",node="n1"}"#, 3.0);
+    is(r#"quorate_log_append_seconds_bucket{le="0.0005",node="n1"}"#, 1.0);
+    is(r#"quorate_log_append_seconds_bucket{le="+Inf",node="n1"}"#, 3.0);
     is(r#"quorate_log_batch_bytes_bucket{le="8192",node="n1"}"#, 1.0);
     is(r#"quorate_apply_batch_entries_bucket{le="2",node="n1"}"#, 0.0);
     is(r#"quorate_transport_sent_bytes_total{node="n1",reason="planted"}"#, 100.0);
@@ -182,12 +181,12 @@ async fn series_return_with_the_first_publication_after_a_pause() {
 fn a_histogram_stays_however_long_nobody_records() {
     let exporter = Exporter::new(SOON);
     let collector = collector(&exporter, "n1", 10);
-    collector.node_stats().log_sync_seconds.record(0.001);
-    let count = r#"quorate_log_sync_seconds_count{node="n1"}"#;
+    collector.node_stats().log_append_seconds.record(0.001);
+    let count = r#"quorate_log_append_seconds_count{node="n1"}"#;
     assert_eq!(published(&collector, &exporter).value(count), Some(1.0));
     wait_until_idle(&exporter, r#"quorate_log_bytes{node="n1"}"#);
     assert_eq!(Exposition::parse(&exporter.render()).value(count), Some(1.0));
-    collector.node_stats().log_sync_seconds.record(0.001);
+    collector.node_stats().log_append_seconds.record(0.001);
     assert_eq!(Exposition::parse(&exporter.render()).value(count), Some(2.0));
 }
 

@@ -16,11 +16,9 @@ use crate::names::{self, METADATA, Metric};
 ///
 /// The default drops everything.
 pub struct NodeStats {
-    /// Seconds from handing a batch to the log's files until the write returned.
+    /// Seconds until a batch was written to the log and synced; now and then with the change to a new file.
     pub log_append_seconds: Histogram,
-    /// Seconds one sync of a log file took.
-    pub log_sync_seconds: Histogram,
-    /// Bytes of one log batch.
+    /// Bytes of the commands in one log batch.
     pub log_batch_bytes: Histogram,
     /// Seconds one batch took to be applied.
     pub apply_seconds: Histogram,
@@ -41,7 +39,6 @@ impl NodeStats {
         };
         Self {
             log_append_seconds: register(&names::LOG_APPEND_SECONDS, None),
-            log_sync_seconds: register(&names::LOG_SYNC_SECONDS, None),
             log_batch_bytes: register(&names::LOG_BATCH_BYTES, None),
             apply_seconds: register(&names::APPLY_SECONDS, None),
             apply_batch_entries: register(&names::APPLY_BATCH_ENTRIES, None),
@@ -61,7 +58,6 @@ impl Default for NodeStats {
     fn default() -> Self {
         Self {
             log_append_seconds: Histogram::noop(),
-            log_sync_seconds: Histogram::noop(),
             log_batch_bytes: Histogram::noop(),
             apply_seconds: Histogram::noop(),
             apply_batch_entries: Histogram::noop(),

@@ -20,6 +20,9 @@ const ENTRY_BYTES: usize = 8;
 const ENTRIES: u8 = 1;
 const REPAIR: u8 = 6;
 
+/// What stands before the body of a frame of an in-memory store's file.
+const FRAME_HEAD_BYTES: usize = 8;
+
 /// The kinds of our files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,6 +166,18 @@ pub fn has_last_batch_in(bytes: &[u8], at: u64, count: u64) -> bool {
     is_open && last.start as u64 >= at && last.end as u64 <= at + count
 }
 
+/// Whether a frame of an in-memory store's file ends at `offset`.
+pub fn ends_frame(bytes: &[u8], offset: u64) -> bool {
+    let mut at = 0;
+    while let Some(body_bytes) = number(bytes, at) {
+        at += FRAME_HEAD_BYTES + body_bytes;
+        if at as u64 >= offset {
+            break;
+        }
+    }
+    at as u64 == offset
+}
+
 /// An entry's payload in a log's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -241,4 +256,17 @@ fn batches(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
 fn number(bytes: &[u8], at: usize) -> Option<usize> {
     let field = bytes.get(at..)?.first_chunk::<4>()?;
     usize::try_from(u32::from_le_bytes(*field)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_ends_behind_its_body_and_nowhere_else() {
+        let frame = |body: u8| [&[body, 0, 0, 0, 9, 9, 9, 9][..], &vec![7; usize::from(body)]].concat();
+        let file = [frame(3), frame(0), frame(5)].concat();
+        let ends: Vec<u64> = (0..=40).filter(|&offset| ends_frame(&file, offset)).collect();
+        assert_eq!(ends, [11, 19, 32]);
+    }
 }

@@ -4,7 +4,7 @@ use quorate_storage::offline::Finding;
 use quorate_telemetry::stats::ColdStartOutcome;
 
 use super::damage::Damage;
-use super::place::{FileKind, Place, has_last_batch_in, is_unused};
+use super::place::{FileKind, Place, ends_frame, has_last_batch_in, is_unused};
 use super::world::ReplicaEnd;
 
 /// What became of a damage, by how much it took to get over it.
@@ -92,11 +92,13 @@ impl Damaged {
     }
 
     /// Whether no file of ours can tell: a log that ends a file or a batch earlier looks like one that was never longer,
-    /// and old snapshots may go at any time. (The newest is missed.)
+    /// as does a store that ends a frame earlier, and old snapshots may go at any time. (The newest is missed, and so is
+    /// a state as new as it.)
     fn cannot_tell(&self) -> bool {
         match (self.kind, self.damage) {
             (FileKind::Log | FileKind::Snapshot, Damage::Older | Damage::Delete) => true,
             (FileKind::Log, Damage::Zero(at, bytes)) => has_last_batch_in(&self.before, at, bytes),
+            (FileKind::Store, Damage::Truncate(at)) => ends_frame(&self.before, at),
             _ => false,
         }
     }

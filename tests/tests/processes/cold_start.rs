@@ -146,6 +146,7 @@ async fn an_idle_node_that_is_killed_restores_nothing() {
     let specs = cluster(directory.path(), "");
     let mut nodes = Node::start_all(&specs);
     write(&specs[0], 1).await;
+    check_times_are_recorded(&specs).await;
     let third = &specs[2];
     for group in 1..=GROUPS {
         until("leases", || {
@@ -208,6 +209,16 @@ async fn nodes_killed_under_load_replay_their_tails_and_restore_nothing() {
     }
 }
 
+/// By which writes take their time: what a node records whether or not it leads, and what only leaders do.
+async fn check_times_are_recorded(specs: &[NodeSpec]) {
+    for name in ["log_append_seconds", "log_batch_bytes", "apply_seconds", "apply_batch_entries"] {
+        let count = format!("quorate_{name}_count");
+        until(name, || specs.iter().all(|spec| value(spec, &count) > 0)).await;
+    }
+    let proposed = "quorate_propose_to_apply_seconds_count";
+    until(proposed, || specs.iter().any(|spec| value(spec, proposed) > 0)).await;
+}
+
 /// One start with every kind of outcome, each counted for its group and nothing else; and the way back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_group_of_one_start_is_decided_and_counted_by_itself() {
@@ -215,6 +226,7 @@ async fn each_group_of_one_start_is_decided_and_counted_by_itself() {
     let specs = cluster(directory.path(), "");
     let mut nodes = Node::start_all(&specs);
     write(&specs[0], 1).await;
+    check_times_are_recorded(&specs).await;
     let third = &specs[2];
     assert!(nodes.pop().unwrap().terminate().success());
     let old = directory.path().join("old");
@@ -272,6 +284,7 @@ async fn a_snapshot_that_rots_unneeded_is_found_and_replaced() {
         connection.set::<_, _, ()>(format!("large-{at}"), vec![b'x'; 16 << 10]).await.expect("a write");
     }
     write(&specs[0], 1).await;
+    check_times_are_recorded(&specs).await;
     let third = &specs[2];
     assert!(nodes.pop().unwrap().terminate().success());
     let rotten = snapshots(third, 1, ".snap").pop().expect("a snapshot");

@@ -365,6 +365,7 @@ fn deps(
         },
         outbound: network.port(id),
         machines,
+        stats: Arc::default(),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::clone(&clock))),
         unsealer: Arc::new(InClear),

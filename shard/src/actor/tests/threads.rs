@@ -117,6 +117,7 @@ async fn open(dir: &Path) -> GroupHandle {
         },
         outbound: Network::default().port(1),
         machines: Arc::new(machines),
+        stats: Arc::default(),
         space: Arc::default(),
         clock_watch: Arc::new(ClockWatch::new(Arc::new(SystemClock::new()))),
         unsealer: Arc::new(InClear),

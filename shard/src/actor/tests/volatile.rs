@@ -411,6 +411,7 @@ async fn bench(ability: Ability) -> Bench {
         shared: Arc::clone(&shared),
         workers: Arc::new(SimWorkers::new(SeededRng::new(1).stream(1), workers)),
         clock: Arc::new(SimClock::new(WALL, BootId([1; 16]))),
+        node_stats: Arc::default(),
         events: sender,
         open_snapshot: Arc::new(|_| Err(Error::Malformed { what: "no snapshot here" })),
         listener: None,
@@ -436,7 +437,7 @@ impl Bench {
             answers.push(answer);
             let entry = Entry { term: Term(2), index: Index(index), kind, payload };
             let reply = Some(EntryReply::Proposal(reply));
-            ApplyWork::Entry(ApplyEntry { entry, conf: None, reply })
+            ApplyWork::Entry(ApplyEntry { entry, conf: None, reply, since: None })
         });
         let work: Vec<_> = work.collect();
         self.applier.push(work);
