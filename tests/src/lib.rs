@@ -2,6 +2,7 @@
 
 pub mod checker;
 pub mod corruption;
+pub mod full_stack;
 pub mod power_cut;
 pub mod process;
 pub mod sim;

@@ -185,7 +185,10 @@ impl Shared {
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = self.status.lock().clone();
         status.lifecycle = self.lifecycle();
+        // The applier may be ahead of the actor's last look; what it has applied is committed.
         status.applied = *self.applied.borrow();
+        status.commit = status.commit.max(status.applied);
+        status.last = status.last.max(status.commit);
         status.hlc_ceiling = self.hlc_ceiling();
         status
     }

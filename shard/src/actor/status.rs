@@ -45,7 +45,7 @@ pub struct GroupStatus {
     pub lifecycle: Lifecycle,
     /// Who leads, and in which term.
     pub role: Role,
-    /// First index of the log. Invariant: `first <= applied + 1`.
+    /// First index of the log. Invariant: `first <= applied + 1`, except while a snapshot that was received is restored.
     pub first: Index,
     /// Last index the state machine holds. Invariant: `applied <= commit <= last`.
     pub applied: Index,

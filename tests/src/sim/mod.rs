@@ -4,6 +4,6 @@ mod host;
 mod net;
 mod trace;
 
-pub use host::{NODES, SimHost, hosts};
+pub use host::{DATA, NODES, Setup, SimHost, hosts};
 pub use net::TurmoilNet;
-pub use trace::Trace;
+pub use trace::{Trace, TraceSum};

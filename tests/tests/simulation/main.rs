@@ -1,3 +1,3 @@
-//! The same engine on a simulated network, disk and clock: one seed decides everything.
+//! Clusters on a simulated network, disks and clocks: one seed decides everything.
 
-mod determinism;
+mod full_stack;

@@ -25,8 +25,15 @@ impl Fixture for Memory {
 
 /// Two nodes that find each other dead quickly.
 async fn pair(fixture: &Memory) -> (Node, Node) {
-    let start = async |number| {
+    let patience = config(fixture, 1).silent_intervals_max;
+    pair_of(fixture, [patience, patience]).await
+}
+
+/// Two nodes that find each other dead after so many silent intervals.
+async fn pair_of(fixture: &Memory, silent_intervals_max: [u32; 2]) -> (Node, Node) {
+    let start = async |number: u8| {
         let mut settings = config(fixture, number);
+        settings.silent_intervals_max = silent_intervals_max[usize::from(number) - 1];
         settings.ping_interval = Duration::from_millis(20);
         settings.connect_timeout = Duration::from_millis(50);
         settings.handshake_timeout = Duration::from_millis(50);
@@ -79,6 +86,22 @@ async fn a_partition_ends_the_bulk_lane_with_the_control_lane() {
     let reply = ask.await;
     assert!(reply.is_err());
     a.until_counts("both lanes ended", |counts| counts.silent_closed >= 2).await;
+}
+
+/// What it sent there may be lost, and nobody would ever answer it.
+#[tokio::test]
+async fn a_bulk_lane_ends_when_the_other_side_has_given_up_the_control_lane() {
+    const NEVER: u32 = 1_000_000;
+    let fixture = Memory::default();
+    let (a, b) = pair_of(&fixture, [NEVER, 3]).await;
+    a.transport.send(b.id, append(1, 10));
+    b.seen.until("the bulk lane stands", |seen| seen.messages.len() == 1).await;
+    let (near, far) = (fixture.0.numbered(1).ip(), fixture.0.numbered(2).ip());
+    fixture.0.cut(near, far);
+    a.until_counts("a gives up its bulk lane", |counts| counts.silent_closed >= 1).await;
+    fixture.0.heal(near, far);
+    a.transport.send(b.id, append(1, 10));
+    b.seen.until("it stands again", |seen| seen.messages.len() >= 2).await;
 }
 
 #[tokio::test]

@@ -170,8 +170,9 @@ impl Dialer {
         let Err(error) = end else { return };
         shared.stats.count_end(&error);
         tracing::debug!(node = %self.node, lane = ?self.lane, %error, "connection ended");
+        // Whichever side found it dead: what the bulk lane has sent may be lost as well.
+        self.suspect(other);
         if matches!(error, Error::Silent) {
-            self.suspect(other);
             self.drop_queued(shared);
         }
         // A connection that breaks at once, again and again, is no success.

@@ -19,6 +19,9 @@ use crate::wire::{
     CallReply, FrameKind, FrameReader, FrameWriter, Ping, Pong, WRITE_BYTES, encode_batch, message_bytes,
 };
 
+/// The bulk lane is pinged, and given up, so many times later than the control lane.
+const BULK_PING_INTERVALS: u32 = 20;
+
 /// What a session works with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session<'a> {
@@ -128,13 +131,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Pings on the control lane and watches that anything is heard. The bulk lane ends with the control
-    /// lane: behind its backlog a pong may take long.
+    /// Pings, and watches that anything is heard. The bulk lane ends with the control lane; by itself it waits much
+    /// longer, because behind its backlog a pong may take long. (But not for ever: something between the nodes may have
+    /// forgotten this one connection, and what is sent on it is never answered.)
     async fn keep_alive(&self, lane: Lane, heard: &AtomicU64) -> Result<()> {
-        if lane != Lane::Control {
-            return std::future::pending().await;
-        }
-        let mut ticks = interval(self.ping_interval);
+        let ping_intervals = if lane == Lane::Control { 1 } else { BULK_PING_INTERVALS };
+        let mut ticks = interval(self.ping_interval * ping_intervals);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent_intervals = 0;
         let mut heard_before = u64::MAX;
