@@ -1,5 +1,6 @@
 //! What the end-to-end, simulation and chaos tests share.
 
+pub mod chaos;
 pub mod checker;
 pub mod corruption;
 pub mod full_stack;

@@ -1,0 +1,136 @@
+//! Does harm to nodes, one fault after the other, and sees to it that each ends.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate_telemetry::{Rng, SeededRng};
+use tokio::time::sleep;
+
+use super::fault::Kind;
+use super::proxy::Proxy;
+use crate::process::{Node, NodeSpec};
+
+/// Starts of a restart storm.
+const STORM_STARTS: u64 = 4;
+
+/// The nodes, and what stands before them.
+pub(super) struct Nodes {
+    pub(super) specs: Vec<NodeSpec>,
+    pub(super) running: Vec<Option<Node>>,
+    pub(super) proxies: Vec<Proxy>,
+    pub(super) rng: SeededRng,
+    /// Whose files are flipped, and nobody else's: what is lost on two of three may be lost.
+    pub(super) victim: usize,
+    /// Files that were flipped.
+    pub(super) flipped: Vec<String>,
+}
+
+impl Nodes {
+    /// One fault, from its beginning to its end. What it was done to.
+    pub(super) async fn strike(&mut self, kind: Kind) -> String {
+        let at = usize::try_from(self.rng.below(self.specs.len() as u64)).expect("a handful");
+        let for_ms = Duration::from_millis(300 + self.rng.below(4_000));
+        match kind {
+            Kind::Kill => {
+                self.kill(at);
+                sleep(for_ms).await;
+                self.start(at);
+            }
+            Kind::KillAll => {
+                (0..self.specs.len()).for_each(|at| self.kill(at));
+                sleep(for_ms / 4).await;
+                (0..self.specs.len()).for_each(|at| self.start(at));
+                return "all".to_owned();
+            }
+            Kind::RestartStorm => {
+                for _ in 0..STORM_STARTS {
+                    self.kill(at);
+                    self.start(at);
+                    sleep(Duration::from_millis(20 + self.rng.below(300))).await;
+                }
+            }
+            Kind::Pause => {
+                self.with(at, Node::pause);
+                sleep(for_ms * 2).await;
+                self.with(at, Node::resume);
+            }
+            Kind::Mute => self.hold(at, for_ms, (true, false)).await,
+            Kind::Deafen => self.hold(at, for_ms, (false, true)).await,
+            Kind::Isolate => self.hold(at, for_ms, (true, true)).await,
+            Kind::Delay => {
+                let delay = Duration::from_millis(5 + self.rng.below(60));
+                self.proxies[at].set(|mode| mode.delay = delay);
+                sleep(for_ms).await;
+                self.proxies[at].set(|mode| mode.delay = Duration::ZERO);
+            }
+            Kind::Reset => {
+                for _ in 0..3 {
+                    self.proxies[at].set(|mode| mode.round += 1);
+                    sleep(for_ms / 3).await;
+                }
+            }
+            Kind::Flip => {
+                let victim = self.victim;
+                self.kill(victim);
+                let flipped = self.flip(victim);
+                self.start(victim);
+                return flipped.map_or_else(
+                    || "nothing to flip".to_owned(),
+                    |file| format!("node {}: {file}", victim + 1),
+                );
+            }
+        }
+        format!("node {}", at + 1)
+    }
+
+    async fn hold(&self, at: usize, time: Duration, (inwards, outwards): (bool, bool)) {
+        self.proxies[at].set(|mode| (mode.holds_in, mode.holds_out) = (inwards, outwards));
+        sleep(time).await;
+        self.proxies[at].set(|mode| (mode.holds_in, mode.holds_out) = (false, false));
+    }
+
+    fn with(&self, at: usize, what: impl Fn(&Node)) {
+        if let Some(node) = &self.running[at] {
+            what(node);
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        if let Some(node) = self.running[at].take() {
+            node.kill();
+        }
+    }
+
+    fn start(&mut self, at: usize) {
+        self.running[at] = Some(Node::spawn(&self.specs[at]));
+    }
+
+    /// One bit of one file of a replica's log, snapshots or state.
+    fn flip(&mut self, at: usize) -> Option<String> {
+        let mut files = Vec::new();
+        list(&self.specs[at].data.join("groups"), &mut files);
+        files.sort();
+        let file = files.get(usize::try_from(self.rng.below(files.len().max(1) as u64)).ok()?)?.clone();
+        let mut bytes = fs::read(&file).ok()?;
+        let offset = usize::try_from(self.rng.below(bytes.len().max(1) as u64)).ok()?;
+        *bytes.get_mut(offset)? ^= 1 << self.rng.below(8);
+        fs::write(&file, bytes).ok()?;
+        let told = format!("{} at byte {offset}", file.strip_prefix(&self.specs[at].data).ok()?.display());
+        self.flipped.push(told.clone());
+        Some(told)
+    }
+}
+
+/// All files below a directory, replicas that were put aside excepted.
+fn list(dir: &PathBuf, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_aside = path.to_string_lossy().contains(".quarantined-");
+        if path.is_dir() && !is_aside {
+            list(&path, files);
+        } else if path.is_file() && fs::metadata(&path).is_ok_and(|meta| meta.len() > 0) {
+            files.push(path);
+        }
+    }
+}
