@@ -4,4 +4,5 @@ pub mod checker;
 pub mod corruption;
 pub mod power_cut;
 pub mod process;
+pub mod protocol;
 pub mod sim;
