@@ -2,6 +2,7 @@
 
 pub mod checker;
 pub mod corruption;
+pub mod faults;
 pub mod power_cut;
 pub mod process;
 pub mod protocol;

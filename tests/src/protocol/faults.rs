@@ -48,6 +48,7 @@ impl World {
             | Fault::DiskFull { .. }
             | Fault::FailSync { .. }
             | Fault::FailWrite { .. }
+            | Fault::AllDisksLie
             | Fault::LyingDisk { .. } => self.begin_disk(fault),
             Fault::ClockJump { .. } | Fault::Freeze { .. } | Fault::Skew { .. } => self.begin_clock(fault),
             Fault::StateBack { node, group, .. } => self.keep_state(number, node, GroupId(group)),
@@ -129,6 +130,10 @@ impl World {
                 self.fail_once(node, group, files, fault)
             }
             Fault::LyingDisk { node, .. } => self.lie(node),
+            Fault::AllDisksLie => {
+                self.nodes.iter().for_each(|node| node.disk.ignore_syncs(true));
+                true
+            }
             _ => false,
         }
     }

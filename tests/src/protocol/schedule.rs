@@ -107,6 +107,9 @@ pub enum Fault {
     ClockJump { node: usize, by_ms: i64 },
     /// A node's process stands still.
     Freeze { node: usize, ms: u64 },
+    /// The disks of all nodes lie from now on. Beyond what a group survives, and never drawn: to see that what is lost then
+    /// is found out.
+    AllDisksLie,
     /// A node's clock ticks faster, or slower.
     Skew { node: usize, ppm: i64, ms: u64 },
 }
@@ -169,6 +172,7 @@ impl Fault {
             Self::CutLog { .. } => "log cut",
             Self::RotLog { .. } => "bit rot in the log",
             Self::RotSnapshot { .. } => "bit rot in a snapshot",
+            Self::AllDisksLie => "all disks lie",
             Self::ClockJump { .. } => "clock jump",
             Self::Freeze { .. } => "freeze",
             Self::Skew { .. } => "clock skew",

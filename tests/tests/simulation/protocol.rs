@@ -1,6 +1,8 @@
 //! The protocol simulator: the same seed is the same run, and seeds hold what must hold.
 
-use quorate_tests::protocol::{Plan, ROWS, Schedule, Summary, run, run_all, schedule};
+use quorate_tests::protocol::{
+    Fault, Keeps, Plan, Planned, ROWS, Schedule, Summary, attempt, run, run_all, schedule, shrink,
+};
 
 /// Seeds of the suite.
 const SEEDS: u64 = 300;
@@ -39,6 +41,23 @@ fn a_schedule_is_data_that_runs_again_as_it_was_written_down() {
     let read: Schedule = serde_json::from_str(&text).expect("what was written reads back");
     assert_eq!(read, planned);
     assert_eq!(run(&read).trace, run(&planned).trace);
+}
+
+/// The net is proven: what disks that lie have lost is found out by a power cut of all machines, and the schedule is made
+/// as small as that.
+#[test]
+fn disks_that_lie_are_found_out_and_the_schedule_is_made_smaller() {
+    let mut planned = schedule(11, SECONDS);
+    let power_cut = Fault::CrashAll { keeps: Keeps::Synced, down_ms: 500 };
+    for (at_ms, fault) in [(20_000, Fault::AllDisksLie), (30_000, power_cut)] {
+        planned.faults.push(Planned { at_ms, fault });
+    }
+    planned.faults.sort_by_key(|planned| planned.at_ms);
+    let failed = attempt(&planned).expect_err("lost writes went unnoticed");
+    let smaller = shrink(&planned).expect("it fails");
+    let (before, after) = (planned.faults.len(), smaller.schedule.faults.len());
+    assert!(after < before, "{before} faults were made {after}: {} ({})", failed.told, smaller.told);
+    assert!(smaller.schedule.faults.iter().any(|planned| planned.fault == Fault::AllDisksLie), "{smaller:?}");
 }
 
 #[test]

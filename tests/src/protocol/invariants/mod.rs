@@ -13,6 +13,8 @@ mod outcomes;
 mod reads;
 mod snapshot_label;
 mod state_machine;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use state_machine::States;
 
