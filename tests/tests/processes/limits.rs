@@ -1,8 +1,9 @@
-//! What the system does to a process without ending it: it stands still, or may have no more files.
+//! What the system does to a process without ending it: it stands still, may have no more files, or has to start many groups at
+//! once after all of them have died.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quorate_tests::process::{ClusterSettings, Node, NodeSpec};
 use redis::AsyncCommands as _;
@@ -13,6 +14,10 @@ use crate::recorded::{Recorded, assert_linearizable};
 
 /// Groups beside group 0.
 const GROUPS: u16 = 3;
+/// Groups that start together.
+const MANY_GROUPS: u16 = 256;
+/// How soon all of them have a leader.
+const READY_MAX: Duration = Duration::from_secs(10);
 /// What every wait may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -122,4 +127,31 @@ async fn a_node_that_may_open_no_more_files_loses_nothing_and_recovers() {
     assert_linearizable(&recorded.end().await);
     let found = connect(&specs[2]).await.get::<_, String>("before").await;
     assert_eq!(found.unwrap(), "1");
+}
+
+/// Every node waits with its ready line until all groups with a replica on it have a leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_with_256_groups_that_are_killed_together_come_back_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = "routing = \"proxy\"".to_owned();
+    let settings = ClusterSettings { groups: MANY_GROUPS, keys, ..ClusterSettings::default() };
+    let specs = NodeSpec::cluster(directory.path(), &settings);
+    let nodes = Node::start_all(&specs);
+    let pairs: Vec<(String, u16)> = (0..4 * MANY_GROUPS).map(|at| (format!("key-{at}"), at)).collect();
+    connect(&specs[0]).await.mset::<_, _, ()>(&pairs).await.expect("a write of all keys");
+    nodes.into_iter().for_each(Node::kill);
+
+    let begun = Instant::now();
+    let mut nodes: Vec<Node> = specs.iter().map(Node::spawn).collect();
+    for node in &mut nodes {
+        let line = node.wait_ready();
+        assert!(line.contains(&format!(" groups={MANY_GROUPS} ")), "{line}");
+    }
+    assert!(begun.elapsed() < READY_MAX, "they had leaders after {:?}", begun.elapsed());
+    let keys: Vec<&String> = pairs.iter().map(|(key, _)| key).collect();
+    let found: Vec<u16> = connect(&specs[1]).await.mget(&keys).await.expect("a read of all keys");
+    assert!(found.iter().copied().eq(0..4 * MANY_GROUPS), "{found:?}");
+    for node in nodes {
+        assert!(node.terminate().success(), "SIGTERM ends with exit code 0");
+    }
 }
