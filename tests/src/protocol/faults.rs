@@ -23,9 +23,14 @@ impl World {
         if !self.begin(number, &fault) {
             return;
         }
-        // A power cut counts when the power goes.
-        if !matches!(fault, Fault::PowerCut { .. }) {
-            *self.ctx.counts.faults.entry(fault.kind()).or_default() += 1;
+        match fault {
+            // Counts when the power goes.
+            Fault::PowerCut { .. } => {}
+            // Count when the call comes that they are for.
+            Fault::FailSync { node, .. } | Fault::FailWrite { node, .. } => {
+                self.nodes[node].armed.push(fault.kind());
+            }
+            _ => *self.ctx.counts.faults.entry(fault.kind()).or_default() += 1,
         }
         if let Some(ms) = fault.lasts_ms() {
             self.active.push(number);
@@ -145,8 +150,11 @@ impl World {
                 true
             }
             Fault::Freeze { node, ms } => {
-                self.nodes[node].frozen_until = self.ctx.now + Duration::from_millis(ms);
-                self.nodes[node].is_up
+                let is_up = self.nodes[node].is_up;
+                if is_up {
+                    self.nodes[node].frozen_until = self.ctx.now + Duration::from_millis(ms);
+                }
+                is_up
             }
             Fault::Skew { node, ppm, .. } => {
                 self.nodes[node].skew_ppm = ppm;
@@ -227,8 +235,20 @@ impl World {
             Files::State => paths.state(),
             Files::Snapshots => paths.snapshots(),
         };
-        self.nodes[node].disk.fail_once(&dir.to_string_lossy(), fault);
-        self.nodes[node].is_up
+        let is_up = self.nodes[node].is_up;
+        if is_up {
+            self.nodes[node].disk.fail_once(&dir.to_string_lossy(), fault);
+        }
+        is_up
+    }
+
+    /// Counts the armed faults of a disk once all of them have struck.
+    pub(crate) fn count_struck(&mut self, node: NodeAt) {
+        if !self.nodes[node].armed.is_empty() && self.nodes[node].disk.has_failed() {
+            for kind in std::mem::take(&mut self.nodes[node].armed) {
+                *self.ctx.counts.faults.entry(kind).or_default() += 1;
+            }
+        }
     }
 
     fn lie(&mut self, node: NodeAt) -> bool {
@@ -307,6 +327,7 @@ impl World {
         let is_settled = self.operators.get(&group).is_some_and(super::operator::Operator::is_idle);
         let others = self.nodes.iter().filter(|other| other.at != node);
         is_settled
+            && !self.nodes[node].is_doubtful
             && others.into_iter().all(|other| {
                 let owner = other.owners.get(&group);
                 let was_damaged = owner.is_some_and(|owner| other.excused.contains(&(group, owner.replica)));

@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) excused: BTreeSet<(GroupId, ReplicaId)>,
     /// The next start of this group's replica is told that its store is rotten.
     pub(crate) rotten_store: Option<GroupId>,
+    /// Kinds of single failures that its disk was told of, and that have not struck yet.
+    pub(crate) armed: Vec<&'static str>,
     /// Its disk lies.
     pub(crate) is_doubtful: bool,
     /// Of its process.
@@ -99,6 +101,7 @@ impl Node {
             owners: BTreeMap::new(),
             excused: BTreeSet::new(),
             rotten_store: None,
+            armed: Vec::new(),
             is_doubtful: false,
             ticks: 0,
             skew_ppm: 0,
@@ -135,6 +138,7 @@ impl Node {
         };
         // First the disk: a process that dies tidies nothing up.
         self.disk = self.disk.crash(mode);
+        self.armed.clear();
         self.slots.clear();
         self.deps = None;
         self.is_up = false;

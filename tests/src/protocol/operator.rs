@@ -35,6 +35,8 @@ struct Task {
     new: ReplicaId,
     node: NodeAt,
     way: Way,
+    /// The new one's directory was made.
+    is_made: bool,
 }
 
 /// Of one group.
@@ -64,7 +66,7 @@ impl World {
             return;
         }
         operator.newest = ReplicaId(operator.newest.get() + 1);
-        operator.tasks.push_back(Task { old, new: operator.newest, node, way });
+        operator.tasks.push_back(Task { old, new: operator.newest, node, way, is_made: false });
         if !std::mem::replace(&mut operator.is_looking, true) {
             self.ctx.after(LOOK_EVERY, Event::Operate { group });
         }
@@ -93,7 +95,7 @@ impl World {
         if conf_state.is_joint() {
             return false;
         }
-        let Task { old, new, node, way } = task;
+        let Task { old, new, node, way, .. } = task;
         let (has_old, has_new) = (conf_state.contains(old), conf_state.contains(new));
         if way == Way::ShrinkFirst && has_old {
             self.change(leader, &descriptor, old, &[ConfChangeOp::Remove(old)]);
@@ -132,15 +134,25 @@ impl World {
         if self.nodes[node].owners.get(&group).is_some_and(|owner| owner.replica == new) {
             return true;
         }
+        // One that is made anew under its id could vote twice.
+        let was_made = self.task_mut(group).is_some_and(|task| task.is_made);
+        assert!(!was_made, "the directory of {new} of group {group} was made, and is gone");
         self.nodes[node].remove(group);
         let owner = Owner { replica: new, incarnation: incarnation(group, new) };
         let config = std::sync::Arc::clone(&self.configs[&group]);
         let descriptor = first_descriptor(group);
         let created = self.nodes[node].create(descriptor, owner, Birth::Joining, &config);
         if created.is_ok() {
+            if let Some(task) = self.task_mut(group) {
+                task.is_made = true;
+            }
             self.start(node, group);
         }
         created.is_ok()
+    }
+
+    fn task_mut(&mut self, group: GroupId) -> Option<&mut Task> {
+        self.operators.get_mut(&group)?.tasks.front_mut()
     }
 
     /// Proposes at the leader. One that would be removed hands over instead.

@@ -187,6 +187,7 @@ impl World {
         self.nodes[node].ticks += 1;
         let (clock, is_second) =
             (self.nodes[node].machine.clock.clone(), self.nodes[node].ticks.is_multiple_of(TICKS_PER_LOOK));
+        self.count_struck(node);
         if is_second {
             self.compare_clocks(node);
         }
