@@ -5,4 +5,5 @@ pub mod corruption;
 pub mod faults;
 pub mod power_cut;
 pub mod process;
+pub mod protocol;
 pub mod sim;

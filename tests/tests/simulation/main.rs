@@ -1,3 +1,4 @@
 //! The same engine on a simulated network, disk and clock: one seed decides everything.
 
 mod determinism;
+mod protocol;
