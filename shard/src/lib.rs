@@ -21,6 +21,7 @@ pub mod registry;
 pub mod repair;
 pub mod router;
 pub mod rpc;
+pub mod shell;
 
 pub use error::{Error, LeaderHint, Result};
 pub use registry::Registry;

@@ -3,7 +3,9 @@
 pub mod chaos;
 pub mod checker;
 pub mod corruption;
+pub mod faults;
 pub mod full_stack;
 pub mod power_cut;
 pub mod process;
+pub mod protocol;
 pub mod sim;

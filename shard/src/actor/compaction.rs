@@ -10,11 +10,13 @@ use crate::core::{PeerMode, PeerStatus, Status};
 /// What is kept behind the newest snapshot: at least `entries`, and everything from `hold` on, but no more than
 /// `bytes`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trailing {
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
+pub struct Trailing {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of log files.
+    pub bytes: u64,
     /// What the slowest live follower has.
-    pub(crate) hold: Option<Index>,
+    pub hold: Option<Index>,
 }
 
 impl Trailing {

@@ -47,11 +47,15 @@ pub enum Birth {
 pub async fn create_group(deps: Arc<GroupDeps>, spec: CreateSpec) -> Result<(), StartError> {
     let group = spec.descriptor.group;
     let on_worker = Arc::clone(&deps);
-    let job = move || create(&on_worker, spec).map_err(|cause| StartError::Open { group, cause });
+    let job = move || create_replica(&on_worker, spec).map_err(|cause| StartError::Open { group, cause });
     run(deps.workers.background.as_ref(), group, job).await
 }
 
-fn create(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
+/// [`create_group`] on the caller's thread. Blocks.
+///
+/// # Errors
+/// If the directory belongs to another replica or cannot be written.
+pub fn create_replica(deps: &GroupDeps, spec: CreateSpec) -> quorate_storage::Result<()> {
     let CreateSpec { descriptor, replica, incarnation, dir, birth, log } = spec;
     let disk = &deps.disk;
     let (group, uid) = (descriptor.group, descriptor.uid);

@@ -183,12 +183,16 @@ impl Gate<'_> {
                     tracing::error!(group = %self.group, %error, "a snapshot that is needed cannot be used");
                     let is_corrupt = error.is_corruption();
                     let failure = first_failure.get_or_insert(error).clone();
-                    // The older one, as far as the log still reaches it.
-                    let Some((newest, older)) = tokens.split_last().filter(|(_, older)| !older.is_empty())
-                    else {
+                    let (newest, older) = tokens.split_last().unzip();
+                    let older: &[SnapshotToken] = older.unwrap_or_default();
+                    if older.is_empty() && (!is_corrupt || self.has_nobody_else()) {
                         return Err(StartError::Open { group: self.group, cause: failure });
-                    };
-                    damaged.extend(is_corrupt.then_some(*newest));
+                    }
+                    damaged.extend(newest.filter(|_| is_corrupt));
+                    if older.is_empty() {
+                        return Ok(self.wait((older, damaged), Some(&failure)));
+                    }
+                    // The older one, as far as the log still reaches it.
                     tokens = older;
                 }
             }

@@ -35,7 +35,7 @@ use crate::actor::time::GroupTime;
 use crate::actor::upkeep::Upkeep;
 use crate::actor::waiting::Waiting;
 use crate::applier::{Applier, ApplierParts};
-use crate::core::{Group, Role, Start};
+use crate::core::{CoreConfig, Group, Role, Start};
 use crate::log_writer::LogWriter;
 use crate::repair::LogServer;
 
@@ -44,27 +44,54 @@ const UPKEEP: u64 = 0x75_70;
 
 /// Everything that was found on disk, after the cold-start gate.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) replica: ReplicaId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) log: Box<dyn LogStore>,
-    pub(crate) machine: Box<dyn StateMachine>,
+pub struct Opened {
+    /// This replica.
+    pub replica: ReplicaId,
+    /// Its directory.
+    pub incarnation: Incarnation,
+    /// Its log.
+    pub log: Box<dyn LogStore>,
+    /// Its state machine.
+    pub machine: Box<dyn StateMachine>,
     /// What the state machine holds: the floor.
-    pub(crate) record: AppliedRecord,
-    pub(crate) snapshots: SnapshotDir,
+    pub record: AppliedRecord,
+    /// Where its snapshots are.
+    pub snapshots: SnapshotDir,
     /// Usable ones, oldest first.
-    pub(crate) tokens: Vec<SnapshotToken>,
+    pub tokens: Vec<SnapshotToken>,
     /// The last entries of the log.
-    pub(crate) tail: Vec<Entry>,
+    pub tail: Vec<Entry>,
     /// Why the replica has to wait for a snapshot of another one, if it has to: then `record` names the log's base, and
     /// no membership.
-    pub(crate) waits: Option<Arc<str>>,
+    pub waits: Option<Arc<str>>,
     /// Where the group's replicas live, as far as the descriptor at the floor does not say.
-    pub(crate) addresses: BTreeMap<ReplicaId, NodeId>,
+    pub addresses: BTreeMap<ReplicaId, NodeId>,
     /// A snapshot was put aside as damaged: another one is needed.
-    pub(crate) must_publish: bool,
+    pub must_publish: bool,
     /// What the start tells of itself once it has succeeded; `None` if it has to wait.
-    pub(crate) report: Option<ColdStartReport>,
+    pub report: Option<ColdStartReport>,
+}
+
+impl Opened {
+    /// What a core of this replica starts from. Its snapshot's label is read once the group runs: a start reads nothing
+    /// of a snapshot that it does not need.
+    pub fn start(&self, config: CoreConfig, seed: u64) -> Start {
+        let recovered = self.log.recovered();
+        Start {
+            descriptor: self.record.descriptor.clone(),
+            replica: self.replica,
+            incarnation: self.incarnation,
+            conf_state: self.record.conf_state.clone(),
+            hard_state: recovered.hard_state,
+            skeleton: recovered.skeleton.clone(),
+            floor: self.record.applied,
+            is_waiting: self.waits.is_some(),
+            tail: self.tail.clone(),
+            snapshot: None,
+            seed,
+            config,
+        }
+    }
 }
 
 /// Starts the core and spawns the actor.
@@ -168,23 +195,8 @@ fn office(spec: &StartSpec, record: &AppliedRecord, replica: ReplicaId) -> Optio
 }
 
 fn open_core(spec: &StartSpec, opened: &Opened, seed: u64) -> Result<Group, StartError> {
-    let recovered = opened.log.recovered();
-    Group::open(Start {
-        descriptor: opened.record.descriptor.clone(),
-        replica: opened.replica,
-        incarnation: opened.incarnation,
-        conf_state: opened.record.conf_state.clone(),
-        hard_state: recovered.hard_state,
-        skeleton: recovered.skeleton.clone(),
-        floor: opened.record.applied,
-        is_waiting: opened.waits.is_some(),
-        tail: opened.tail.clone(),
-        // Its label is read once the group runs: a start reads nothing of a snapshot that it does not need.
-        snapshot: None,
-        seed,
-        config: spec.config.core,
-    })
-    .map_err(|refused| StartError::Core { group: spec.group, refused })
+    let start = opened.start(spec.config.core, seed);
+    Group::open(start).map_err(|refused| StartError::Core { group: spec.group, refused })
 }
 
 fn shared(deps: &GroupDeps, spec: &StartSpec, opened: &Opened, role: Role) -> Arc<Shared> {

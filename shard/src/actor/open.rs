@@ -32,6 +32,15 @@ pub(crate) struct Found {
     store_open: Duration,
 }
 
+/// Opens a replica's files and passes the cold-start gate: everything between a directory and a raft node. Blocks as long
+/// as the state is large, if it must be restored.
+///
+/// # Errors
+/// As [`start_group`](crate::actor::start_group).
+pub fn open_replica(deps: &Arc<GroupDeps>, spec: &StartSpec) -> Result<Opened, StartError> {
+    find_replica(deps, spec)?.pass()
+}
+
 /// Opens a replica's files. Takes as long as the log's last segment is, however large the state.
 pub(crate) fn find_replica(deps: &Arc<GroupDeps>, spec: &StartSpec) -> Result<Found, StartError> {
     let group = spec.group;

@@ -63,14 +63,14 @@ struct Publishing {
 }
 
 /// What a snapshot of a view says of itself: what the view holds, whatever was applied since (DESIGN, section 9).
-pub(crate) fn label_of(view: &AppliedRecord) -> SnapshotLabel {
+pub fn label_of(view: &AppliedRecord) -> SnapshotLabel {
     SnapshotLabel { record: view.clone() }
 }
 
 /// The last index that may be dropped behind the newest of `recorded`, if there is one: everything behind the second newest
 /// stays, because should the newest rot, the older one and the log still hold everything; of the rest, what is trailing.
 /// Nothing goes that the store has not made durable.
-pub(crate) fn compact_through(
+pub fn compact_through(
     recorded: &[SnapshotToken],
     trailing: &Trailing,
     bytes_above: &dyn Fn(Index) -> u64,

@@ -4,7 +4,7 @@ use quorate_storage::planted::{self, Planted};
 
 /// One thing that a publishing does, after it has taken a view of the state and its label out of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PublishStep {
+pub enum PublishStep {
     /// The file is written, synced, and renamed; the directory is synced.
     WriteFile,
     /// The store's record of the snapshot's index, or of a later one, is durable.
@@ -35,7 +35,7 @@ impl PublishStep {
     ];
 
     /// All of them, in order.
-    pub(crate) fn order() -> [Self; 7] {
+    pub fn order() -> [Self; 7] {
         let mut order = Self::ORDER;
         if planted::is(Planted::MarkerAfterRecord) {
             order.swap(1, 2);

@@ -27,7 +27,7 @@ impl InstallStep {
     }
 
     /// Those of the applier, in order.
-    pub(crate) fn of_applier() -> impl Iterator<Item = Self> {
+    pub fn of_applier() -> impl Iterator<Item = Self> {
         Self::order().into_iter().filter(|step| *step != Self::Record)
     }
 

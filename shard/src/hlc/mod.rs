@@ -23,7 +23,7 @@ use std::time::Duration;
 use quorate_storage::Timestamp;
 
 pub use clock_watch::{CLOCK_OFFSET_MAX, ClockWatch};
-pub(crate) use tenure::{Now, Tenure};
+pub use tenure::{Now, Tenure};
 
 /// The shortest [`HlcConfig::window`]: a lease reaches further than the clock of another node may be ahead.
 pub const WINDOW_MIN: Duration = Duration::from_secs(1);

@@ -9,16 +9,16 @@ use crate::core::Ticket;
 
 /// What the clocks of a node show at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
+pub struct Now {
     /// Decides whether the lease is still in use: it never jumps.
-    pub(crate) monotonic: Duration,
+    pub monotonic: Duration,
     /// What timestamps follow.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
 }
 
 /// A group's clock while this replica serves as leader. Made anew with each leadership.
 #[derive(Debug)]
-pub(crate) struct Tenure {
+pub struct Tenure {
     hlc: Hlc,
     /// When a timestamp was last asked for, on the monotonic clock.
     asked: Option<Duration>,
@@ -36,33 +36,41 @@ struct Proposed {
 
 impl Tenure {
     /// Begins when the empty entry of the own term is applied; `inherited` is the state machine's ceiling then.
-    pub(crate) fn begin(inherited: Timestamp) -> Self {
+    pub fn begin(inherited: Timestamp) -> Self {
         Self { hlc: Hlc::above(inherited), asked: None, lease: None }
     }
 
     /// Whether it neither has nor wants a lease until somebody asks.
-    pub(crate) fn rests(&self, config: &HlcConfig) -> bool {
+    pub fn rests(&self, config: &HlcConfig) -> bool {
         self.asked.is_none() && self.lease.is_none() && config.renew == Renew::OnDemand
     }
 
     /// Up to where there is a lease.
-    pub(crate) fn ceiling(&self) -> Option<Timestamp> {
+    pub fn ceiling(&self) -> Option<Timestamp> {
         self.hlc.ceiling()
     }
 
-    pub(crate) fn issue(&mut self, now: Now) -> Result<Timestamp, Refused> {
+    /// A timestamp above all before.
+    ///
+    /// # Errors
+    /// As [`Hlc::issue`].
+    pub fn issue(&mut self, now: Now) -> Result<Timestamp, Refused> {
         self.asked = Some(now.monotonic);
         self.hlc.issue(now.wall)
     }
 
-    pub(crate) fn observe(&mut self, remote: Timestamp, now: Now) -> Result<(), Refused> {
+    /// Merges a timestamp of another clock.
+    ///
+    /// # Errors
+    /// As [`Hlc::observe`].
+    pub fn observe(&mut self, remote: Timestamp, now: Now) -> Result<(), Refused> {
         self.asked = Some(now.monotonic);
         self.hlc.observe(remote, now.wall)
     }
 
     /// The ceiling to be proposed now, if a lease is wanted and none is on its way. A lease is renewed when less than
     /// half a window is left, so that nobody waits for it.
-    pub(crate) fn wanted(&self, config: &HlcConfig, now: Now, someone_waits: bool) -> Option<Timestamp> {
+    pub fn wanted(&self, config: &HlcConfig, now: Now, someone_waits: bool) -> Option<Timestamp> {
         if self.lease.is_some() {
             return None;
         }
@@ -73,20 +81,20 @@ impl Tenure {
     }
 
     /// A lease up to `ceiling` was proposed.
-    pub(crate) fn proposed(&mut self, ticket: Ticket, ceiling: Timestamp) {
+    pub fn proposed(&mut self, ticket: Ticket, ceiling: Timestamp) {
         assert!(self.lease.is_none(), "one lease at a time");
         self.lease = Some(Proposed { ticket, ceiling, index: None });
     }
 
     /// The entry of `ticket` is committed at `index`. Nothing happens if it is no lease's.
-    pub(crate) fn committed(&mut self, ticket: Ticket, index: Index) {
+    pub fn committed(&mut self, ticket: Ticket, index: Index) {
         if let Some(lease) = self.lease.as_mut().filter(|lease| lease.ticket == ticket) {
             lease.index = Some(index);
         }
     }
 
     /// Whether it was the lease's proposal that failed: another one may be made.
-    pub(crate) fn failed(&mut self, ticket: Ticket) -> bool {
+    pub fn failed(&mut self, ticket: Ticket) -> bool {
         let is_lease = self.lease.is_some_and(|lease| lease.ticket == ticket);
         if is_lease {
             self.lease = None;
@@ -95,7 +103,7 @@ impl Tenure {
     }
 
     /// Everything through this index is applied. Whether that brought the lease.
-    pub(crate) fn applied(&mut self, through: Index) -> bool {
+    pub fn applied(&mut self, through: Index) -> bool {
         let is_due = |lease: &mut Proposed| lease.index.is_some_and(|index| index <= through);
         let Some(lease) = self.lease.take_if(is_due) else { return false };
         self.hlc.grant(lease.ceiling);

@@ -18,13 +18,13 @@ pub(super) struct Case<'a> {
 
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub struct Verdict {
     /// Copies, ascending.
-    pub(super) repaired: Vec<Entry>,
+    pub repaired: Vec<Entry>,
     /// Everything from here on cannot have been committed.
-    pub(super) drop_from: Option<Index>,
+    pub drop_from: Option<Index>,
     /// An entry that is committed here, and another there: one of the two logs is wrong.
-    pub(super) diverged: Option<Index>,
+    pub diverged: Option<Index>,
 }
 
 impl Case<'_> {

@@ -36,12 +36,17 @@ mod judge;
 mod notice;
 mod run;
 mod serve;
+mod steps;
 mod wire;
 
 pub use check::Damage;
+pub use judge::Verdict;
 pub use run::{Repair, Repaired};
 
 pub(crate) use check::check_log;
 pub(crate) use notice::QuarantineNotice;
+pub use serve::look_up;
+pub use steps::{RepairSteps, Written};
+pub use wire::{EntriesAnswer, EntriesQuestion, Found};
+
 pub(crate) use serve::LogServer;
-pub(crate) use wire::EntriesQuestion;

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_storage::identity::ReplicaPaths;
-use quorate_storage::log::{LogPlace, LogStore, SegmentedLog, UnreadableEntry};
-use quorate_storage::{HardState, NodeId, ReplicaDescriptor, ReplicaId};
+use quorate_storage::{NodeId, ReplicaDescriptor, ReplicaId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::LogServer;
 use super::check::Damage;
 use super::fetch::ask;
-use super::judge::{Case, Verdict};
-use super::wire::{ASKED_MAX, EntriesAnswer, EntriesQuestion, Found};
+use super::judge::Verdict;
+use super::steps::RepairSteps;
+use super::wire::{EntriesAnswer, EntriesQuestion, Found};
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Quarantine;
 use crate::actor::shared::Shared;
@@ -100,12 +99,13 @@ impl Repair {
     }
 
     async fn repair(&mut self) -> Result<(), Halt> {
-        let mut log = self.open().await?;
-        self.server.open(log.reader());
+        let mut steps = self.open().await?;
+        self.server.open(steps.reader());
         let mut pause = PAUSE_MIN;
-        while !self.damage.missing.is_empty() {
-            let answers = self.ask().await?;
-            let verdict = self.judge(&log, &answers);
+        while !steps.is_whole() {
+            self.damage.missing = steps.missing().to_vec();
+            let answers = self.ask(steps.question()).await?;
+            let verdict = steps.judge(&answers);
             if let Some(index) = verdict.diverged {
                 tracing::error!(group = %self.spec.group, %index, "another entry is committed elsewhere");
                 return Err(Halt::Failed(self.refused("diverged")));
@@ -117,36 +117,19 @@ impl Repair {
                 continue;
             }
             pause = PAUSE_MIN;
-            log = self.carry_out(log, verdict, &answers).await?;
+            steps = self.carry_out(steps, verdict, answers).await?;
         }
+        self.damage.missing.clear();
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<SegmentedLog, Halt> {
+    async fn open(&mut self) -> Result<RepairSteps, Halt> {
         let (deps, spec, damage) = (Arc::clone(&self.deps), self.spec.clone(), self.damage.clone());
-        let open = move || {
-            let owner = quorate_storage::identity::FileOwner {
-                group: damage.descriptor.uid,
-                replica: damage.replica,
-                incarnation: damage.incarnation,
-            };
-            let dir = ReplicaPaths::new(spec.dir.clone()).wal();
-            let rng = deps.rng.stream(deps.rng.next_u64());
-            let place = LogPlace { disk: Arc::clone(&deps.disk), dir, owner, rng };
-            SegmentedLog::open(place, spec.config.log)
-        };
-        self.on_worker(open).await
+        self.on_worker(move || RepairSteps::open(&deps, &spec, damage)).await
     }
 
     /// The others' answers to the first of what is missing.
-    async fn ask(&mut self) -> Result<Vec<EntriesAnswer>, Halt> {
-        let question = EntriesQuestion {
-            group: self.spec.group,
-            uid: self.damage.descriptor.uid,
-            replica: self.damage.replica,
-            incarnation: self.damage.incarnation,
-            asked: self.damage.missing.iter().take(ASKED_MAX).map(|missing| missing.id).collect(),
-        };
+    async fn ask(&mut self, question: EntriesQuestion) -> Result<Vec<EntriesAnswer>, Halt> {
         let asking = ask(&self.deps.outbound, &self.others, &question, ASK_TIMEOUT);
         tokio::select! {
             biased;
@@ -155,50 +138,20 @@ impl Repair {
         }
     }
 
-    fn judge(&self, log: &SegmentedLog, answers: &[EntriesAnswer]) -> Verdict {
-        let Damage { replica, conf_state, floor, missing, .. } = &self.damage;
-        let changes = &log.recovered().skeleton.conf_changes;
-        let is_certain = !conf_state.is_joint() && changes.iter().all(|index| index <= floor);
-        let others: Vec<ReplicaId> =
-            conf_state.voters.iter().copied().filter(|voter| voter != replica).collect();
-        let case = Case {
-            other_voters: is_certain.then_some(others.as_slice()),
-            hard_state: log.reader().hard_state(),
-            missing: &missing[..missing.len().min(ASKED_MAX)],
-        };
-        case.judge(answers)
-    }
-
     async fn carry_out(
         &mut self,
-        mut log: SegmentedLog,
+        mut steps: RepairSteps,
         verdict: Verdict,
-        answers: &[EntriesAnswer],
-    ) -> Result<SegmentedLog, Halt> {
-        let Verdict { repaired, drop_from, .. } = verdict;
-        let (floor, now) = (self.damage.floor, log.reader().hard_state());
-        let term = answers.iter().map(|answer| answer.term).fold(now.term, Ord::max);
-        let vote = now.vote.filter(|_| term == now.term);
-        let hard_state = HardState { term, vote, ..now };
+        answers: Vec<EntriesAnswer>,
+    ) -> Result<RepairSteps, Halt> {
         let stats = Arc::clone(&self.spec.stats);
         let write = move || {
-            let count = repaired.len() as u64;
-            if count > 0 {
-                log.repair(repaired)?;
-                stats.log.repaired_entries.add(count);
-            }
-            let mut end = log.last();
-            if let Some(from) = drop_from {
-                log.drop_from(from, hard_state)?;
-                stats.log.dropped_entries.add(end.get() - from.prev().get());
-                end = from.prev();
-            }
-            let missing = log.unreadable(floor.next(), end.next())?;
-            Ok((log, missing))
+            let done = steps.carry_out(verdict, &answers)?;
+            stats.log.repaired_entries.add(done.repaired);
+            stats.log.dropped_entries.add(done.dropped);
+            Ok(steps)
         };
-        let (log, missing): (SegmentedLog, Vec<UnreadableEntry>) = self.on_worker(write).await?;
-        self.damage.missing = missing;
-        Ok(log)
+        self.on_worker(write).await
     }
 
     async fn on_worker<T: Send + 'static>(

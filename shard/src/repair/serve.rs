@@ -48,8 +48,9 @@ impl LogServer {
     }
 }
 
-/// The hard state is read first: see the safety argument of [`super`].
-fn look_up(reader: &dyn LogReader, replica: ReplicaId, question: &EntriesQuestion) -> EntriesAnswer {
+/// What `replica`, whose log `reader` reads, has of what is asked for. Blocks. The hard state is read first: see the safety
+/// argument of [`super`].
+pub fn look_up(reader: &dyn LogReader, replica: ReplicaId, question: &EntriesQuestion) -> EntriesAnswer {
     let hard_state = reader.hard_state();
     let mut bytes_left = ANSWER_BYTES_MAX;
     let mut found = Vec::with_capacity(question.asked.len());

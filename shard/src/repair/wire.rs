@@ -13,36 +13,47 @@ const ANSWER_BYTES: usize = 20;
 
 /// "What do you have at these places?"
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EntriesQuestion {
-    pub(crate) group: GroupId,
-    pub(crate) uid: GroupUid,
+pub struct EntriesQuestion {
+    /// The group.
+    pub group: GroupId,
+    /// Its identity.
+    pub uid: GroupUid,
     /// Who asks.
-    pub(crate) replica: ReplicaId,
-    pub(crate) incarnation: Incarnation,
+    pub replica: ReplicaId,
+    /// Its directory.
+    pub incarnation: Incarnation,
     /// Ascending by index; at most [`ASKED_MAX`].
-    pub(crate) asked: Vec<EntryId>,
+    pub asked: Vec<EntryId>,
 }
 
 /// What a replica has, durably.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EntriesAnswer {
+pub struct EntriesAnswer {
     /// Who answers.
-    pub(crate) replica: ReplicaId,
+    pub replica: ReplicaId,
     /// Its term, as it was before the log was looked at.
-    pub(crate) term: Term,
+    pub term: Term,
     /// One for each that was asked for.
-    pub(crate) found: Vec<Found>,
+    pub found: Vec<Found>,
 }
 
 /// What stands in a log at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub enum Found {
     /// The entry of that index and term.
-    Entry { kind: EntryKind, payload: Bytes },
+    Entry {
+        /// What it is.
+        kind: EntryKind,
+        /// Its payload.
+        payload: Bytes,
+    },
     /// Something that cannot be read here either.
     Unreadable,
     /// An entry of another term.
-    Other { is_committed: bool },
+    Other {
+        /// Whether that one is known to be committed.
+        is_committed: bool,
+    },
     /// Nothing: the log ends before.
     Beyond,
     /// It was compacted away.
@@ -52,7 +63,8 @@ pub(crate) enum Found {
 }
 
 impl EntriesQuestion {
-    pub(crate) fn encode(&self) -> Bytes {
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
         let mut body = BytesMut::with_capacity(QUESTION_BYTES + 16 * self.asked.len());
         body.put_u64_le(self.group.get());
         body.put_slice(&self.uid.0);
@@ -67,7 +79,7 @@ impl EntriesQuestion {
     }
 
     /// `None` for anything that is no such body.
-    pub(crate) fn decode(mut body: Bytes) -> Option<Self> {
+    pub fn decode(mut body: Bytes) -> Option<Self> {
         let group = GroupId(body.try_get_u64_le().ok()?);
         let uid = GroupUid(take_id(&mut body)?);
         let replica = ReplicaId(body.try_get_u64_le().ok()?);
@@ -87,7 +99,8 @@ impl EntriesQuestion {
 }
 
 impl EntriesAnswer {
-    pub(crate) fn encode(&self) -> Bytes {
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
         let mut body = BytesMut::with_capacity(ANSWER_BYTES + 8 * self.found.len());
         body.put_u64_le(self.replica.get());
         body.put_u64_le(self.term.get());
@@ -114,7 +127,7 @@ impl EntriesAnswer {
     }
 
     /// `None` for anything that is no such body.
-    pub(crate) fn decode(mut body: Bytes) -> Option<Self> {
+    pub fn decode(mut body: Bytes) -> Option<Self> {
         let replica = ReplicaId(body.try_get_u64_le().ok()?);
         let term = Term(body.try_get_u64_le().ok()?);
         let count = body.try_get_u32_le().ok()? as usize;

@@ -6,6 +6,8 @@ mod cluster_client;
 mod cold_start;
 mod hostile;
 mod kill_nine;
+mod limits;
 mod nodes;
+mod recorded;
 mod repair;
 mod stopping;

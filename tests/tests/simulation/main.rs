@@ -1,3 +1,4 @@
 //! Clusters on a simulated network, disks and clocks: one seed decides everything.
 
 mod full_stack;
+mod protocol;

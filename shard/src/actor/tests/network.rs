@@ -13,6 +13,7 @@ use quorate_transport::net::BoxFuture;
 use quorate_transport::{RaftMessage, RaftMessageKind, RequestError, RequestKind};
 
 use super::node::GROUP;
+use super::weather::Weather;
 use crate::actor::{GroupHandle, Outbound, group_of_request};
 
 /// Carries messages between the groups of one process.
@@ -26,6 +27,11 @@ struct Links {
     disks: BTreeMap<NodeId, SimDisk>,
     promises: BTreeMap<NodeId, Promises>,
     cut: BTreeSet<NodeId>,
+    /// From one node to another nothing passes; the other way it does.
+    cut_ways: BTreeSet<(NodeId, NodeId)>,
+    /// Messages that were sent into a cut.
+    held_back: u64,
+    weather: Option<Weather>,
     requests: u64,
     /// Requests that fail, by their number: the even ones before they arrive, the odd ones after.
     broken: Range<u64>,
@@ -70,6 +76,26 @@ impl Network {
         self.0.lock().cut.remove(&NodeId(node));
     }
 
+    /// Nothing passes from `from` to `to`.
+    pub(super) fn cut_way(&self, from: u64, to: u64) {
+        self.0.lock().cut_ways.insert((NodeId(from), NodeId(to)));
+    }
+
+    /// Ends a [`Network::cut_way`].
+    pub(super) fn heal_way(&self, from: u64, to: u64) {
+        self.0.lock().cut_ways.remove(&(NodeId(from), NodeId(to)));
+    }
+
+    /// How many messages were sent into a cut of one way.
+    pub(super) fn held_back(&self) -> u64 {
+        self.0.lock().held_back
+    }
+
+    /// From now on messages travel through `weather`; `None` ends it. Gives back the one before, with what it did.
+    pub(super) fn set_weather(&self, weather: Option<Weather>) -> Option<Weather> {
+        std::mem::replace(&mut self.0.lock().weather, weather)
+    }
+
     /// Messages pass, requests do not.
     pub(super) fn refuse_requests(&self) {
         self.0.lock().refuses_requests = true;
@@ -101,8 +127,24 @@ impl Network {
     }
 
     fn handle(&self, from: NodeId, to: NodeId) -> Option<GroupHandle> {
-        let links = self.0.lock();
+        let mut links = self.0.lock();
+        if links.cut_ways.contains(&(from, to)) {
+            links.held_back += 1;
+            return None;
+        }
         links.handles.get(&to).filter(|_| links.is_open(from) && links.is_open(to)).cloned()
+    }
+
+    /// After which times a message arrives: once at once, unless there is weather.
+    fn arrivals(&self, from: NodeId, message: &RaftMessage) -> Vec<Duration> {
+        let mut links = self.0.lock();
+        links.weather.as_mut().map_or_else(|| vec![Duration::ZERO], |weather| weather.arrivals(from, message))
+    }
+
+    fn deliver(&self, from: NodeId, to: NodeId, message: RaftMessage) {
+        if let Some(handle) = self.handle(from, to) {
+            handle.step(from, vec![message]);
+        }
     }
 
     fn note(&self, from: NodeId, message: &RaftMessage) {
@@ -140,8 +182,16 @@ impl Promises {
 impl Outbound for Port {
     fn send(&self, node: NodeId, message: RaftMessage) {
         self.network.note(self.node, &message);
-        if let Some(handle) = self.network.handle(self.node, node) {
-            handle.step(self.node, vec![message]);
+        for delay in self.network.arrivals(self.node, &message) {
+            let (network, from, message) = (self.network.clone(), self.node, message.clone());
+            if delay.is_zero() {
+                network.deliver(from, node, message);
+            } else {
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    network.deliver(from, node, message);
+                });
+            }
         }
     }
 

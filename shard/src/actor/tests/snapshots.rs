@@ -87,6 +87,30 @@ async fn a_new_replica_is_seeded_over_a_connection_that_breaks_while_writes_go_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_newer_snapshot_is_published_while_one_is_on_its_way() {
+    let (network, nodes) = cluster(3, &short_logs()).await;
+    fill(&nodes, "a", 400).await;
+    let lead = leader(&nodes).await;
+    let first = lead.handle.publish_snapshot(DEADLINE).await.unwrap();
+    // In the middle of it nothing passes.
+    network.break_requests(30..u64::MAX);
+    let joining = join(&nodes, &network).await;
+    let received = &joining.handle.stats().snapshots.received_bytes;
+    until("a part of the first", || received.get() > 0).await;
+    fill(&nodes, "b", 20).await;
+    let second = lead.handle.publish_snapshot(DEADLINE).await.unwrap();
+    assert!(second.id.index > first.id.index);
+    assert_eq!(joining.handle.stats().snapshots.installed.get(), 0, "the first one was there already");
+    network.break_requests(0..0);
+    let last = put_anyhow(&nodes, "c=1").await;
+    joining.applies(last.id.index).await;
+    assert!(matches!(joining.handle.status().lifecycle, Lifecycle::Running));
+    for key in ["a0", "a399", "b19", "c"] {
+        assert!(!joining.get(key, ReadLevel::Local).await.unwrap().is_empty(), "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_follower_that_was_away_past_the_compacted_log_is_caught_up() {
     let (network, mut nodes) = cluster(3, &short_logs()).await;
     fill(&nodes, "a", 10).await;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use quorate_storage::disk::{Disk, OpenMode};
-use quorate_telemetry::stats::ColdStartOutcome;
+use quorate_telemetry::stats::{ColdStartOutcome, QuarantineReason};
 
-use super::node::{DEADLINE, DIR, TestNode, cluster, config, snapshot_path};
+use super::node::{DEADLINE, DIR, TestNode, cluster, config, leader, put_anyhow, snapshot_path};
 use crate::actor::{ReadLevel, StartError};
 
 /// A stopped replica with two snapshots and entries behind them.
@@ -81,4 +81,32 @@ async fn a_directory_without_identity_does_not_start() {
     assert!(node.disk.open(&path, OpenMode::Read).is_ok());
     node.disk.remove_file(&path).unwrap();
     assert!(matches!(node.try_restart().await, Err(StartError::Open { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_on_an_old_copy_of_its_directory_is_found_out_by_its_leader() {
+    let (_network, mut nodes) = cluster(3, &config()).await;
+    let before = put_anyhow(&nodes, "a=1").await;
+    let leads = leader(&nodes).await.id;
+    let at = nodes.iter().position(|node| node.id != leads).unwrap();
+    nodes[at].applies(before.id.index).await;
+    let old = nodes[at].disk.fork();
+    let mut last = before.clone();
+    for i in 0..10 {
+        last = put_anyhow(&nodes, &format!("k{i}=v")).await;
+    }
+    nodes[at].applies(last.id.index).await;
+    nodes[at].kill().await;
+    assert!(nodes[at].log().skeleton.last > before.id.index);
+    nodes[at].disk = old;
+    nodes[at].restart().await;
+    for _ in 0..1_000 {
+        if nodes[at].handle.stats().quarantine_reason().is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(nodes[at].handle.stats().quarantine_reason(), Some(QuarantineReason::LogLost));
+    put_anyhow(&nodes, "b=2").await;
+    assert_eq!(leader(&nodes).await.get("k9", ReadLevel::Linearizable).await.unwrap(), "v");
 }

@@ -105,6 +105,22 @@ async fn a_replica_without_an_intact_snapshot_gets_one_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_whose_only_snapshot_is_damaged_waits_though_its_log_goes_back_to_it() {
+    let (_network, mut nodes) = cluster(3, &config()).await;
+    put_anyhow(&nodes, "early=v").await;
+    nodes[2].kill().await;
+    assert_eq!(rot(&nodes[2]).len(), 1, "the one that the group was born with");
+    nodes[2].restart().await;
+    assert!(is_waiting(&nodes[2]));
+    comes_back(&mut nodes[2]).await;
+    let last = put_anyhow(&nodes, "late=v").await;
+    nodes[2].applies(last.id.index).await;
+    for key in ["early", "late"] {
+        assert_eq!(nodes[2].get(key, ReadLevel::Local).await.unwrap(), "v", "{key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_waits_votes_and_acknowledges_and_never_leads() {
     let (network, mut nodes) = compacted().await;
     for node in &nodes {

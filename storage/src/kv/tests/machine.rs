@@ -269,3 +269,15 @@ impl SnapshotSource for One {
         Ok(self.0.take())
     }
 }
+
+#[test]
+fn what_a_store_finds_when_it_opens_survives_the_next_power_cut() {
+    let disk = SimDisk::new();
+    apply(&mut open(&disk), 2, &[write(vec![put("key", "value")])]);
+    let disk = disk.crash(CrashMode::KeepAll);
+    let durable = open(&disk).durable_applied();
+    assert_eq!(durable, Index(2), "the process died, its writes did not");
+    let disk = disk.crash(CrashMode::LoseUnsynced);
+    let record = open(&disk).applied_record().unwrap();
+    assert_eq!(record.map(|record| record.applied.index), Some(durable));
+}

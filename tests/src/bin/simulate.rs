@@ -1,0 +1,187 @@
+//! Runs simulations, by seed or by schedule.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use quorate_tests::full_stack;
+use quorate_tests::protocol::{self, Failed, Plan, Schedule, Summary};
+
+#[derive(Parser)]
+#[command(name = "simulate", about = "Runs seeds of a simulation and says which failed")]
+struct Cli {
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first_seed: u64,
+    /// How many seeds.
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// Simulated seconds under faults.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Seeds at a time.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The whole node instead of the protocol alone.
+    #[arg(long)]
+    full_stack: bool,
+    /// Runs the schedule in this file (JSON) instead of seeds.
+    #[arg(long)]
+    schedule: Option<PathBuf>,
+    /// Makes the schedule of a seed that fails smaller, and prints that.
+    #[arg(long)]
+    shrink: bool,
+}
+
+/// Why there is nothing to report.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} holds no schedule: {source}")]
+    Parse { path: PathBuf, source: serde_json::Error },
+}
+
+#[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.schedule {
+        _ if cli.full_stack => full_stack(&cli),
+        Some(path) => read(path).map(|schedule| replay(&schedule, cli.shrink)),
+        None => Ok(seeds(&cli)),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("simulate: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<T, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    serde_json::from_str(&text).map_err(|source| Error::Parse { path: path.clone(), source })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn replay(schedule: &Schedule, shrinks: bool) -> ExitCode {
+    match protocol::attempt(schedule) {
+        Ok(report) => {
+            println!("{report:#?}");
+            println!("passed seed={} trace={}", schedule.seed, report.trace);
+            ExitCode::SUCCESS
+        }
+        Err(failed) => {
+            tell(&failed, shrinks);
+            println!("failed seed={}", schedule.seed);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Seeds, or one seed with the faults of a file, on whole nodes.
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn full_stack(cli: &Cli) -> Result<ExitCode, Error> {
+    let schedule = cli.schedule.as_ref().map(read).transpose()?;
+    let options = full_stack::Options {
+        faults_for: Duration::from_secs(cli.seconds),
+        schedule,
+        ..full_stack::Options::default()
+    };
+    let threads = NonZeroUsize::new(cli.threads).unwrap_or(NonZeroUsize::MIN);
+    let began = Instant::now();
+    let seeds = cli.first_seed..cli.first_seed + cli.seeds;
+    let summary = full_stack::run_seeds(seeds, &options, threads, &|seed, outcome| {
+        if let Err(failure) = outcome {
+            println!("{failure}");
+            println!(
+                "replay: cargo run --release -p quorate-tests --bin simulate -- --full-stack --first-seed {seed} --seeds 1 \
+                 --seconds {}",
+                cli.seconds
+            );
+        }
+    });
+    let took = began.elapsed().as_secs_f64().max(f64::EPSILON);
+    for (kind, count) in &summary.fired {
+        println!("fault  {:<28} {count}", format!("{kind:?}"));
+    }
+    for ((outcome, reason), count) in &summary.gate_rows {
+        println!("gate   {:<28} {count}", format!("{outcome}, {reason}"));
+    }
+    let simulated = summary.simulated.as_secs_f64();
+    println!(
+        "simulated={:.2}h speed={:.0}x/core wall={took:.1}s seeds={} first_seed={} passed={} failed={} faults={} \
+         acknowledged={} installed={}",
+        simulated / 3_600.0,
+        simulated / took / threads.get() as f64,
+        cli.seeds,
+        cli.first_seed,
+        summary.passed,
+        summary.failed.len(),
+        summary.fired.values().sum::<u64>(),
+        summary.acknowledged,
+        summary.installed
+    );
+    Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn seeds(cli: &Cli) -> ExitCode {
+    let plan =
+        Plan { first_seed: cli.first_seed, seeds: cli.seeds, seconds: cli.seconds, threads: cli.threads };
+    let began = Instant::now();
+    let summary = protocol::run_all(plan, &|outcome| {
+        if let Err(failed) = outcome {
+            tell(failed, cli.shrink);
+        }
+    });
+    let took = began.elapsed();
+    for (kind, count) in &summary.counts.faults {
+        println!("fault  {kind:<28} {count}");
+    }
+    for row in protocol::ROWS {
+        println!("gate   {row:<28} {}", summary.counts.gate.get(row).copied().unwrap_or_default());
+    }
+    let hours = summary.simulated.as_secs_f64() / 3_600.0;
+    let Summary { counts, passed, failed, .. } = &summary;
+    println!(
+        "elections {}, membership changes {}, snapshots published {}, installed {}, quarantines {}, torn batches {}, \
+         acknowledged writes {}, reads {}, open-ended {}",
+        counts.elections,
+        counts.conf_changes,
+        counts.snapshots_published,
+        counts.snapshots_installed,
+        counts.quarantines,
+        counts.torn_batches,
+        counts.acknowledged_writes,
+        counts.reads,
+        counts.open_ended
+    );
+    let speed =
+        summary.simulated.as_secs_f64() / took.as_secs_f64().max(f64::EPSILON) / cli.threads.max(1) as f64;
+    println!(
+        "simulated={hours:.2}h speed={speed:.0}x/core wall={:.1}s seeds={} first_seed={} passed={passed} failed={} \
+         faults={}",
+        took.as_secs_f64(),
+        cli.seeds,
+        cli.first_seed,
+        failed.len(),
+        counts.faults_fired()
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What failed, its schedule, and how to see it again.
+#[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
+fn tell(failed: &Failed, shrinks: bool) {
+    let smaller = if shrinks { protocol::shrink(&failed.schedule) } else { None };
+    let Failed { schedule, told } = smaller.as_ref().unwrap_or(failed);
+    println!("seed {} failed: {told}", schedule.seed);
+    if let Ok(text) = serde_json::to_string(schedule) {
+        println!("schedule {text}");
+    }
+    println!(
+        "replay: cargo run --release -p quorate-tests --bin simulate -- --first-seed {} --seeds 1 --seconds {}",
+        schedule.seed, schedule.seconds
+    );
+}

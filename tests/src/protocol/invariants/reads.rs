@@ -1,0 +1,35 @@
+//! No linearizable read is stale.
+
+use bytes::Bytes;
+use quorate_storage::Index;
+
+use super::{Checked, Law, Laws, Who, broken};
+
+impl Laws {
+    /// `who` answers a read with `value`, out of its state at `applied`. When it was asked for, somebody had been told of
+    /// everything up to `told_before`.
+    pub(crate) fn read(
+        &mut self,
+        who: Who,
+        key: &Bytes,
+        (told_before, applied): (Index, Index),
+        value: Option<&Bytes>,
+    ) -> Checked {
+        let (group, replica) = who;
+        if applied < told_before {
+            let told = format!(
+                "{replica} of group {group} reads at {applied}, {told_before} was acknowledged before"
+            );
+            return broken(Law::NoStaleRead, told);
+        }
+        let expected = self.states.value(group, key, applied);
+        if expected.as_ref() != value {
+            let told = format!(
+                "{replica} of group {group} reads {value:?} of {key:?} at {applied}, not {expected:?}"
+            );
+            return broken(Law::NoStaleRead, told);
+        }
+        self.acknowledged.seen(group, applied);
+        Ok(())
+    }
+}
