@@ -18,7 +18,8 @@
 //! 3. *Optional operations stand directly in front of one that the value before them would not have let take effect.*
 //!    Take a run of them and what follows. If that would also have taken effect without them: when it changes nothing the
 //!    run moves behind it (an open operation has no end to be late for); when it changes the value, what it leaves is
-//!    the same without the run, which is dropped. The same for the rest of a run that has come to a fitting value.
+//!    the same without the run, which is dropped. The same for the rest of a run that has come to a fitting value, and
+//!    for the beginning of one in front of an operation that might have stood first.
 //! 4. *Of two configurations that differ only in the optional ones used, the one that used fewer is enough.*
 //! 5. *In a plain key* ([`Problem::is_plain`]) *an unconditional put of an unnamed value takes effect directly in
 //!    front of the next operation that accepts every state and changes it*, or at its own end. Only such an operation
@@ -32,7 +33,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::problem::{Accept, Closed, Problem, State, Step};
+use super::problem::{Accept, Class, Closed, Problem, State, Step};
 use super::{GaveUp, Limits};
 
 /// Operations under way at a time that can be told apart: the bits of a set of [`Slots`].
@@ -106,6 +107,23 @@ impl Configs {
 
 fn is_at_most(fewer: &Used, more: &Used) -> bool {
     fewer.iter().zip(more).all(|(fewer, more)| fewer <= more)
+}
+
+/// A run of optional operations.
+struct Run {
+    /// The state before it.
+    start: State,
+    /// Whether it may come back there: it is made for what it absorbs.
+    returns: bool,
+    /// Those it has come to.
+    states: Vec<State>,
+}
+
+impl Run {
+    fn is_detour(&self, next: &Class) -> bool {
+        let is_late = !self.states.is_empty() && next.guard.accepts(self.start);
+        is_late || self.states.contains(&next.to) || (next.to == self.start && !self.returns)
+    }
 }
 
 /// Looks for an order that explains `problem`.
@@ -249,7 +267,8 @@ impl Search<'_> {
         if op.accept.accepts(config.state) {
             let is_in_the_way = self.absorbable & !config.done & !bit(slot) != 0;
             if is_in_the_way && op.to.is_some() && op.accept == Accept::Only(State::NONE) {
-                self.run_up(config, (slot, op), &mut Vec::new(), after);
+                let mut run = Run { start: config.state, returns: true, states: Vec::new() };
+                self.run_up(config, (slot, op), &mut run, after);
             }
             let mut next = config.clone();
             next.done |= bit(slot);
@@ -262,22 +281,18 @@ impl Search<'_> {
             }
             after.push(next);
         } else if self.may_leave(config.state, config.done) {
-            self.run_up(config, (slot, op), &mut vec![config.state], after);
+            let mut run = Run { start: config.state, returns: false, states: Vec::new() };
+            self.run_up(config, (slot, op), &mut run, after);
         }
     }
 
-    /// Optional operations, one behind the other, until `op` may take effect. No state of `path` comes again.
-    fn run_up(
-        &self,
-        config: &Config,
-        (slot, op): (usize, &Closed),
-        path: &mut Vec<State>,
-        after: &mut Vec<Config>,
-    ) {
+    /// Optional operations, one behind the other, until `op` may take effect. Without detours: no state comes again, and
+    /// what could have stood first does so, for what stands before it could be left out.
+    fn run_up(&self, config: &Config, (slot, op): (usize, &Closed), run: &mut Run, after: &mut Vec<Config>) {
         for (counted, class) in self.problem.optional.in_state(config.state) {
             let used = counted.map_or(0, |at| config.used[at] as usize);
             let called = class.calls.partition_point(|&call| call < self.now);
-            if used >= called || path.contains(&class.to) {
+            if used >= called || run.is_detour(class) {
                 continue;
             }
             let mut next = config.clone();
@@ -289,9 +304,9 @@ impl Search<'_> {
             if op.accept.accepts(class.to) {
                 self.take_effect(&next, slot, op, after);
             } else {
-                path.push(class.to);
-                self.run_up(&next, (slot, op), path, after);
-                path.pop();
+                run.states.push(class.to);
+                self.run_up(&next, (slot, op), run, after);
+                run.states.pop();
             }
         }
     }
