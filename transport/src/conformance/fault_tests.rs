@@ -104,6 +104,23 @@ async fn a_bulk_lane_ends_when_the_other_side_has_given_up_the_control_lane() {
     b.seen.until("it stands again", |seen| seen.messages.len() >= 2).await;
 }
 
+/// The end of the old control lane says nothing of the new bulk lane.
+#[tokio::test]
+async fn lanes_that_break_together_come_back_at_the_first_attempt() {
+    let fixture = Memory::default();
+    let (a, b) = pair(&fixture).await;
+    let (near, far) = (fixture.0.numbered(1).ip(), fixture.0.numbered(2).ip());
+    for round in 1..=20 {
+        while b.seen.look(|seen| seen.messages.len()) < round {
+            a.transport.send(b.id, append(1, 10));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fixture.0.reset(near, far);
+        a.reaches(b.id).await;
+    }
+    assert_eq!(a.counts().silent_closed, 0, "a new lane was taken for dead: {:?}", a.counts());
+}
+
 #[tokio::test]
 async fn resets_under_load_lose_messages_but_never_their_order() {
     const COUNT: u64 = 3_000;

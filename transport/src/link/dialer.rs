@@ -159,11 +159,13 @@ impl Dialer {
             frame_bytes_max: shared.config.frame_bytes_max,
         };
         self.peer_clock_ms.store(UNKNOWN_CLOCK, Ordering::Relaxed);
+        // Made before anybody may take this lane for standing: it hears of every suspicion from here on, and of none before.
+        let suspected = self.suspected.notified();
         self.is_up.store(true, Ordering::Release);
         let end = tokio::select! {
             biased;
             end = session.run(connection) => end,
-            () = self.suspected.notified() => Err(Error::Silent),
+            () = suspected => Err(Error::Silent),
         };
         self.is_up.store(false, Ordering::Release);
         self.outbox.fail_sent();
@@ -186,7 +188,8 @@ impl Dialer {
     /// The control lane speaks for both: what it cannot reach, the bulk lane shall not wait for.
     fn suspect(&self, other: &Self) {
         if self.lane == Lane::Control && other.is_up() {
-            other.suspected.notify_one();
+            // No suspicion is kept for a connection that is yet to come.
+            other.suspected.notify_waiters();
         }
     }
 
