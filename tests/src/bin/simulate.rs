@@ -145,14 +145,13 @@ fn seeds(cli: &Cli) -> ExitCode {
     let hours = summary.simulated.as_secs_f64() / 3_600.0;
     let Summary { counts, passed, failed, .. } = &summary;
     println!(
-        "elections {}, membership changes {}, snapshots published {}, installed {}, quarantines {}, repairs {}, torn batches {}, \
+        "elections {}, membership changes {}, snapshots published {}, installed {}, quarantines {}, torn batches {}, \
          acknowledged writes {}, reads {}, open-ended {}",
         counts.elections,
         counts.conf_changes,
         counts.snapshots_published,
         counts.snapshots_installed,
         counts.quarantines,
-        counts.repairs,
         counts.torn_batches,
         counts.acknowledged_writes,
         counts.reads,

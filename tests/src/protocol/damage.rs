@@ -161,18 +161,14 @@ impl World {
             }
             Fault::ForeignState { node, group, from } => self.give_foreign_state(node, GroupId(group), from),
             Fault::CutLog { node, group, cut } => self.take_log_end(node, GroupId(group), cut),
-            Fault::RotLog { node, group, loses_state } => {
+            Fault::RotLog { node, group } => {
                 let group = GroupId(group);
                 if !self.may_lose(group, node) || self.stop(node, group).is_none() {
                     return false;
                 }
                 self.excuse(node, group);
                 let disk = self.nodes[node].disk.clone();
-                let rotted = rot(&disk, &paths(group).wal(), &mut self.dice);
-                if loses_state {
-                    remove(&disk, &paths(group).state());
-                }
-                self.go_on_damaged(node, group) && rotted
+                rot(&disk, &paths(group).wal(), &mut self.dice) && self.go_on_damaged(node, group)
             }
             Fault::RotSnapshot { node, group, loses_state } => {
                 let group = GroupId(group);
