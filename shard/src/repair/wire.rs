@@ -22,7 +22,7 @@ pub struct EntriesQuestion {
     pub replica: ReplicaId,
     /// Its directory.
     pub incarnation: Incarnation,
-    /// Ascending by index; at most [`ASKED_MAX`].
+    /// Ascending by index; at most 4,096.
     pub asked: Vec<EntryId>,
 }
 

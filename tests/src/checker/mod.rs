@@ -7,7 +7,7 @@
 //!
 //! An operation whose reply was lost stays open: it may take effect at any time after its call, or never. Every
 //! value is written once. No clock, no I/O, no randomness: a verdict depends on the history and on [`Limits`] only.
-//! The method, and why it leaves nothing out, is in [`search`] and [`problem`].
+//! The method, and why it leaves nothing out, is in `search` and `problem`.
 //!
 //! Not covered: `Append` and `Add`, whose values no caller names; batches are judged key by key, so that they are
 //! atomic is not.

@@ -1,8 +1,8 @@
 //! The protocol simulator: three nodes with four groups, of the real core, the real cold-start gate, the real log, the
 //! real snapshots and the real state machine, on simulated disks, a simulated network and simulated clocks.
 //!
-//! What stands in for production is the shell of a group ([`replica`]; the actor is in `quorate-shard`), a node around
-//! it, clients, and whoever repairs a cluster. All of it is one loop over a queue of events ([`world`]), on one thread; a
+//! What stands in for production is the shell of a group (`replica`; the actor is in `quorate-shard`), a node around
+//! it, clients, and whoever repairs a cluster. All of it is one loop over a queue of events (`world`), on one thread; a
 //! [`Schedule`] decides everything. What must hold whatever happens is in [`invariants`].
 
 mod client;
