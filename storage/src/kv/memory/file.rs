@@ -42,7 +42,7 @@ pub(super) struct BatchFile {
 
 impl BatchFile {
     /// Opens or creates the file in `dir` and feeds every proven batch to `state`. All of them are durable then: those that
-    /// a process wrote before it died may have been in a cache only.
+    /// a process wrote before it died, or the file's own name, may have been in a cache only.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, state: &mut State) -> Result<Self> {
         let path = dir.join(NAME);
         let is_new = disk.size(&path).map_err(|source| Error::io("look up", &path, source))?.is_none();
@@ -55,6 +55,7 @@ impl BatchFile {
         let mut this = Self { disk, dir: dir.to_path_buf(), file, end: 0, chain_crc: 0 };
         this.replay(state)?;
         this.sync()?;
+        this.disk.sync_dir(dir).map_err(|source| Error::io("sync", dir, source))?;
         Ok(this)
     }
 

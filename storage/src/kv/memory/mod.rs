@@ -249,3 +249,42 @@ impl KvView for MemoryView {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{CrashMode, SimDisk};
+
+    /// More calls than a checkpoint makes.
+    const CALLS_MAX: u64 = 100;
+
+    /// The file's name may have been in a cache only, as what it holds.
+    #[test]
+    fn what_a_store_finds_after_its_process_died_survives_a_power_cut() {
+        let dir = Path::new("/store");
+        let open = |disk: &SimDisk| {
+            let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+            MemoryStore::open(disk, dir, MemoryLoss::All).unwrap()
+        };
+        for call in 1..CALLS_MAX {
+            let disk = SimDisk::new();
+            disk.create_dir_all(dir).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            let mut store = open(&disk);
+            let mut batch = Batch::new(Index(1));
+            batch.set_marker(vec![1]);
+            store.write(&batch).unwrap();
+            disk.cut_power_at_call(call);
+            let is_cut = store.checkpoint().is_err();
+            let disk = disk.crash(CrashMode::KeepAll);
+            let found = open(&disk).durable_index();
+            let kept = open(&disk.crash(CrashMode::LoseUnsynced)).durable_index();
+            assert_eq!(kept, found, "the process died in call {call} of the checkpoint");
+            if !is_cut {
+                assert_eq!(found, Index(1));
+                return;
+            }
+        }
+        panic!("a checkpoint makes {CALLS_MAX} calls or more");
+    }
+}
