@@ -86,22 +86,30 @@ impl Asked {
         ProposalId { stream: self.client as u64 + 1, sequence: self.attempt }
     }
 
+    /// A second key, which every write changes with the first: nobody may see half of a command.
+    fn twin(&self) -> Bytes {
+        Bytes::from([self.key.as_ref(), b"'"].concat())
+    }
+
     /// The payload of a write.
     pub(crate) fn payload(&self, range_epoch: RangeEpoch) -> Option<Bytes> {
-        let key = self.key.clone();
-        let (conditions, op) = match &self.action {
+        let (conditions, value) = match &self.action {
             Action::Get => return None,
-            Action::Put(value) => (Vec::new(), Op::Put(key, value.clone())),
-            Action::Delete => (Vec::new(), Op::Delete(key)),
+            Action::Put(value) => (Vec::new(), Some(value)),
+            Action::Delete => (Vec::new(), None),
             Action::Swap { expected, new } => {
                 let condition = match expected {
-                    Some(value) => Condition::Equals(key.clone(), value.clone()),
-                    None => Condition::Absent(key.clone()),
+                    Some(value) => Condition::Equals(self.key.clone(), value.clone()),
+                    None => Condition::Absent(self.key.clone()),
                 };
-                (vec![condition], Op::Put(key, new.clone()))
+                (vec![condition], Some(new))
             }
         };
-        let command = KvCommand { conditions, ops: vec![op] };
+        let run = |key: Bytes| match value {
+            Some(value) => Op::Put(key, value.clone()),
+            None => Op::Delete(key),
+        };
+        let command = KvCommand { conditions, ops: vec![run(self.key.clone()), run(self.twin())] };
         let body = command.encode().expect("a client's keys and values are short");
         Some(Payload { tag: Tag::Command, range_epoch, proposal: self.proposal(), body }.encode())
     }

@@ -242,6 +242,9 @@ impl World {
         let is_cut = can && self.cut_log(node, group, held.unwrap_or_default(), cut);
         if is_cut {
             self.excuse(node, group);
+            // What a store holds counts against the log also where nobody may count on it.
+            let is_rotten = self.dice.permille(300);
+            self.nodes[node].rotten_store = is_rotten.then_some(group);
         }
         self.start(node, group);
         if is_cut && self.nodes[node].replica(group).is_some() {

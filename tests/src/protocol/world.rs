@@ -317,7 +317,7 @@ impl World {
     }
 
     /// The power was cut within a call.
-    fn power_goes(&mut self, node: NodeAt) {
+    pub(crate) fn power_goes(&mut self, node: NodeAt) {
         let (keeps, down) = self.power_cuts[node].take().unwrap_or((Keeps::Sectors, Duration::from_secs(1)));
         *self.ctx.counts.faults.entry("power cut within a call").or_default() += 1;
         self.crash(node, keeps, down);

@@ -57,6 +57,17 @@ impl Applied {
         Ok(())
     }
 
+    /// Its log has recorded a snapshot that it has published: the state up to there survives.
+    pub(crate) fn recorded(&self, who: Who, snapshot: Index) -> Checked {
+        let durable = self.durable.get(&who).copied().unwrap_or_default();
+        if durable >= snapshot {
+            return Ok(());
+        }
+        let (group, replica) = who;
+        let told = format!("{replica} of group {group} records snapshot {snapshot}, {durable} is durable");
+        broken(Law::AppliedMonotonic, told)
+    }
+
     /// Its state up to `durable` survives.
     pub(crate) fn persisted(&mut self, who: Who, durable: Index) {
         let known = self.durable.entry(who).or_default();

@@ -1,6 +1,6 @@
-//! Timestamps stay below the ceiling, and are never given twice.
+//! Timestamps stay below the ceiling, are never given twice, and those of a later term are larger.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use quorate_storage::{GroupId, Timestamp};
 
@@ -11,8 +11,9 @@ use super::{Checked, Law, Who, broken};
 pub(crate) struct Ceilings {
     /// The highest ceiling that anyone has applied, which every later leader inherits.
     applied: HashMap<GroupId, Timestamp>,
-    /// The last timestamp of each leadership, and the highest of all.
+    /// The last timestamp of each leadership, the highest of each term, and all of them.
     last: HashMap<(Who, u64), Timestamp>,
+    highest: HashMap<GroupId, BTreeMap<u64, Timestamp>>,
     given: HashMap<GroupId, std::collections::HashSet<u64>>,
 }
 
@@ -37,6 +38,17 @@ impl Ceilings {
             let told = format!("{replica} of group {group} gives {} after {last:?}", given.get());
             return broken(Law::CeilingAboveTimestamps, told);
         }
+        let highest = self.highest.entry(group).or_default();
+        if let Some((earlier, above)) = highest.range(..term).find(|(_, highest)| **highest >= given) {
+            let told = format!(
+                "{replica} of group {group} gives {} in term {term}, {} was given in term {earlier}",
+                given.get(),
+                above.get()
+            );
+            return broken(Law::CeilingAboveTimestamps, told);
+        }
+        let of_term = highest.entry(term).or_insert(given);
+        *of_term = given.max(*of_term);
         if !self.given.entry(group).or_default().insert(given.get()) {
             let told = format!("{replica} of group {group} gives {} again", given.get());
             return broken(Law::CeilingAboveTimestamps, told);

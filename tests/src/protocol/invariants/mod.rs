@@ -4,12 +4,14 @@
 mod acknowledged;
 mod applied;
 mod ceiling;
+mod compaction;
 mod election;
 mod floor;
 mod leader_completeness;
 mod log_matching;
 mod marker;
 mod outcomes;
+mod promises;
 mod reads;
 mod snapshot_label;
 mod state_machine;
@@ -27,19 +29,23 @@ use quorate_storage::{GroupId, ReplicaId};
 pub enum Law {
     /// At most one leader in a term, and one vote of a replica.
     ElectionSafety,
+    /// Votes and acknowledgements are on the disk before they are sent.
+    PromisesAreDurable,
     /// Two logs that have an entry of one index and term have the same up to it.
     LogMatching,
     /// Whoever leads has everything that was committed before its term.
     LeaderCompleteness,
     /// No two replicas apply different entries at an index, nor come to different results.
     StateMachineSafety,
-    /// What is applied only moves on, and a start does not fall behind what was durable.
+    /// What is applied only moves on, a start does not fall behind what was durable, nor does that fall behind a snapshot.
     AppliedMonotonic,
     /// The store's record is what was applied.
     MarkerEqualsApplied,
     /// A snapshot holds what its label says.
     SnapshotLabel,
-    /// Timestamps are below an applied ceiling, and never given twice.
+    /// The log goes back to the second newest snapshot.
+    LogReachesSnapshot,
+    /// Timestamps are below an applied ceiling, never given twice, and larger in a later term.
     CeilingAboveTimestamps,
     /// What was acknowledged stays.
     NoAcknowledgedWriteLost,
@@ -56,14 +62,16 @@ pub enum Law {
 }
 
 /// Every law with its section: of the Raft paper (Ongaro and Ousterhout 2014, extended version) or of DESIGN.
-pub const TABLE: [(Law, &str); 14] = [
+pub const TABLE: [(Law, &str); 16] = [
     (Law::ElectionSafety, "Raft 5.2, figure 3"),
+    (Law::PromisesAreDurable, "Raft figure 2 (persistent state); DESIGN 3"),
     (Law::LogMatching, "Raft 5.3, figure 3"),
     (Law::LeaderCompleteness, "Raft 5.4, figure 3; across a change of membership: 6"),
     (Law::StateMachineSafety, "Raft 5.4.3, figure 3"),
     (Law::AppliedMonotonic, "Raft figure 2 (lastApplied increases monotonically); DESIGN 6"),
     (Law::MarkerEqualsApplied, "DESIGN 5"),
     (Law::SnapshotLabel, "Raft 7; DESIGN 9"),
+    (Law::LogReachesSnapshot, "Raft 7; DESIGN 9 (publish, then compact)"),
     (Law::CeilingAboveTimestamps, "DESIGN 8"),
     (Law::NoAcknowledgedWriteLost, "Raft 8; DESIGN 3"),
     (Law::NoStaleRead, "Raft 8 (read-only operations)"),

@@ -6,6 +6,17 @@ use quorate_storage::Index;
 use super::{Checked, Law, Laws, Who, broken};
 
 impl Laws {
+    /// The round of a read that `who` was asked for holds at `index`: not behind what somebody had been told of before.
+    pub(crate) fn barrier(&self, (group, replica): Who, told_before: Index, index: Index) -> Checked {
+        if index >= told_before {
+            return Ok(());
+        }
+        let told = format!(
+            "a read by {replica} of group {group} waits for {index}, {told_before} was acknowledged before"
+        );
+        broken(Law::NoStaleRead, told)
+    }
+
     /// `who` answers a read with `value`, out of its state at `applied`. When it was asked for, somebody had been told of
     /// everything up to `told_before`.
     pub(crate) fn read(

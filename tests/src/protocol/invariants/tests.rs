@@ -4,8 +4,13 @@ use bytes::Bytes;
 use quorate_storage::kv::{KvCommand, KvOutcome, Op, OpResult};
 use quorate_storage::log::LogSkeleton;
 use quorate_storage::payload::{Payload, ProposalId, Tag};
+use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::state::StateDigest;
-use quorate_storage::{Entry, EntryId, EntryKind, GroupId, Index, RangeEpoch, ReplicaId, Term, Timestamp};
+use quorate_storage::{
+    Entry, EntryId, EntryKind, GroupId, GroupUid, HardState, Incarnation, Index, RangeEpoch, ReplicaId, Term,
+    Timestamp,
+};
+use quorate_transport::{RaftMessage, RaftMessageKind};
 
 use super::{Checked, Law, Laws, States, Who};
 
@@ -35,6 +40,41 @@ fn two_leaders_in_a_term_break_election_safety() {
     assert_eq!(laws.election.leads(who(1), Term(3)).ok(), Some(true));
     assert_eq!(laws.election.leads(who(1), Term(3)).ok(), Some(false), "the same one");
     breaks(laws.election.leads(who(2), Term(3)).map(drop), Law::ElectionSafety);
+}
+
+#[test]
+fn a_vote_or_an_acknowledgement_that_is_not_on_the_disk_breaks_the_promise() {
+    let message = |kind, index| RaftMessage {
+        group: GROUP,
+        uid: GroupUid::default(),
+        from: ReplicaId(1),
+        from_incarnation: Incarnation::ZERO,
+        to: ReplicaId(2),
+        to_incarnation: Incarnation::ZERO,
+        kind,
+        term: Term(3),
+        log: EntryId { term: Term(0), index: Index(index) },
+        commit: EntryId::default(),
+        entries: Vec::new(),
+        snapshot: None,
+        request_snapshot: Index(0),
+        reject: false,
+        reject_hint: Index(0),
+        context: Bytes::new(),
+        priority: 0,
+    };
+    let on_disk =
+        |term, vote: u64| HardState { term: Term(term), vote: Some(ReplicaId(vote)), commit: Index(0) };
+    let vote = message(RaftMessageKind::RequestVoteResponse, 0);
+    Laws::promises(&vote, on_disk(3, 2), Index(4)).expect("it is there");
+    Laws::promises(&vote, on_disk(4, 1), Index(4)).expect("it was overtaken");
+    breaks(Laws::promises(&vote, on_disk(3, 1), Index(4)), Law::PromisesAreDurable);
+    breaks(Laws::promises(&vote, on_disk(2, 2), Index(4)), Law::PromisesAreDurable);
+    let request = message(RaftMessageKind::RequestVote, 4);
+    breaks(Laws::promises(&request, on_disk(3, 2), Index(4)), Law::PromisesAreDurable);
+    let acknowledged = message(RaftMessageKind::AppendResponse, 5);
+    Laws::promises(&acknowledged, on_disk(3, 2), Index(5)).expect("it is there");
+    breaks(Laws::promises(&acknowledged, on_disk(3, 2), Index(4)), Law::PromisesAreDurable);
 }
 
 #[test]
@@ -84,11 +124,25 @@ fn going_back_breaks_applied_monotonic() {
     laws.applied.moved(who(1), Index(6), Index(5)).expect("it moves on");
     breaks(laws.applied.moved(who(1), Index(6), Index(5)), Law::AppliedMonotonic);
     breaks(laws.applied.started(who(1), Index(4), true), Law::AppliedMonotonic);
+    breaks(laws.applied.recorded(who(1), Index(6)), Law::AppliedMonotonic);
+    laws.applied.recorded(who(1), Index(5)).expect("it is durable as far");
     laws.applied.started(who(1), Index(4), false).expect("a restore may go back to its snapshot");
 }
 
 #[test]
-fn a_timestamp_at_the_ceiling_or_given_twice_breaks_its_law() {
+fn a_log_that_ends_above_its_second_newest_snapshot_is_too_short() {
+    let token = |index| SnapshotToken {
+        id: EntryId { term: Term(1), index: Index(index) },
+        ..SnapshotToken::default()
+    };
+    let recorded = [token(4), token(9)];
+    Laws::compacts(who(1), Index(4), &recorded).expect("the older one is of there");
+    breaks(Laws::compacts(who(1), Index(5), &recorded), Law::LogReachesSnapshot);
+    breaks(Laws::compacts(who(1), Index(5), &recorded[1..]), Law::LogReachesSnapshot);
+}
+
+#[test]
+fn a_timestamp_at_the_ceiling_given_twice_or_below_an_earlier_terms_breaks_its_law() {
     let mut laws = Laws::default();
     breaks(laws.ceiling.given(who(1), 2, Timestamp(5)), Law::CeilingAboveTimestamps);
     laws.ceiling.applied(GROUP, Timestamp(10));
@@ -96,6 +150,8 @@ fn a_timestamp_at_the_ceiling_or_given_twice_breaks_its_law() {
     breaks(laws.ceiling.given(who(1), 2, Timestamp(6)), Law::CeilingAboveTimestamps);
     breaks(laws.ceiling.given(who(2), 3, Timestamp(6)), Law::CeilingAboveTimestamps);
     breaks(laws.ceiling.given(who(2), 3, Timestamp(10)), Law::CeilingAboveTimestamps);
+    breaks(laws.ceiling.given(who(3), 3, Timestamp(5)), Law::CeilingAboveTimestamps);
+    laws.ceiling.given(who(2), 3, Timestamp(7)).expect("it is above those of the term before");
 }
 
 #[test]
@@ -118,6 +174,8 @@ fn a_read_of_an_older_state_or_of_another_value_is_stale() {
     breaks(laws.read(who(1), &key, (Index(3), Index(2)), Some(&old)), Law::NoStaleRead);
     breaks(laws.read(who(1), &key, (Index(3), Index(3)), Some(&old)), Law::NoStaleRead);
     laws.read(who(1), &key, (Index(3), Index(3)), Some(&new)).expect("it is the newest");
+    breaks(laws.barrier(who(1), Index(3), Index(2)), Law::NoStaleRead);
+    laws.barrier(who(1), Index(3), Index(3)).expect("nobody was told of more");
 }
 
 #[test]

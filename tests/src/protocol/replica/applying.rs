@@ -201,6 +201,8 @@ impl Replica {
                     }
                 }
                 InstallStep::Show => {
+                    let checked = ctx.laws.marker(self.who(), self.machine.as_ref(), &record);
+                    ctx.uphold(checked);
                     self.record = record.clone();
                     self.reader = self.machine.reader();
                     self.serve_reads(ctx);

@@ -8,6 +8,7 @@ use quorate_transport::{RaftMessage, RaftMessageKind};
 use super::super::client::Answer;
 use super::super::ctx::Ctx;
 use super::super::event::{Job, NodeAt};
+use super::super::invariants::Laws;
 use super::super::packet::Packet;
 use super::applying::ApplyWork;
 use super::{Caller, ConfOutcome, Failure, Replica};
@@ -43,6 +44,8 @@ impl Replica {
 
     fn send(&mut self, ctx: &mut Ctx, message: RaftMessage) {
         let checked = ctx.laws.election.sent(&message);
+        ctx.uphold(checked);
+        let checked = Laws::promises(&message, self.log_reader.hard_state(), self.durable_last);
         ctx.uphold(checked);
         let Some(node) = self.node_of(message.to) else { return };
         if message.kind == RaftMessageKind::Snapshot {
@@ -105,6 +108,8 @@ impl Replica {
 
     fn confirm_read(&mut self, ctx: &mut Ctx, ticket: Ticket, index: Index) {
         if let Some(Caller::Read(asked)) = self.callers.remove(&ticket) {
+            let checked = ctx.laws.barrier(self.who(), asked.told_before, index);
+            ctx.uphold(checked);
             self.reads.push((index, asked));
             self.serve_reads(ctx);
         }

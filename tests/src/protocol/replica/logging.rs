@@ -2,7 +2,7 @@
 
 use quorate_shard::core::{Input, LogPersist};
 use quorate_storage::Index;
-use quorate_storage::log::LogStore;
+use quorate_storage::log::{LogBatch, LogStore};
 use quorate_storage::snapshot::SnapshotToken;
 
 use super::super::ctx::Ctx;
@@ -69,6 +69,7 @@ impl Replica {
                         ready = Some(more.ready);
                     }
                     self.log.append(&batches, sync).map_err(Failure::Log)?;
+                    self.note_written(&batches);
                     ctx.counts.log_batches += u64::from(sync);
                 }
                 LogWork::Record(token) => {
@@ -94,6 +95,14 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    fn note_written(&mut self, batches: &[LogBatch]) {
+        for batch in batches {
+            let installed = batch.install.map(|token| token.id.index);
+            let appended = batch.entries.last().map(|last| last.index);
+            self.durable_last = appended.or(installed).unwrap_or(self.durable_last);
+        }
     }
 
     /// The idle tail of the log is proven.

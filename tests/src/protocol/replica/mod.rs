@@ -52,6 +52,8 @@ pub(crate) struct Replica {
     log_jobs: u64,
     /// Bounds and terms of the log, as it was handed to the log writer.
     handed: LogSkeleton,
+    /// Where the log ends that the log writer has written.
+    durable_last: Index,
     machine: Box<dyn StateMachine>,
     reader: Arc<dyn StateReader>,
     /// What the state machine holds.
@@ -129,6 +131,7 @@ impl Replica {
             rng,
             log_reader: log.reader(),
             handed: log.recovered().skeleton.clone(),
+            durable_last: log.recovered().skeleton.last,
             log,
             log_queue: Vec::new(),
             is_logging: false,

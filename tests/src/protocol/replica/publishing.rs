@@ -11,6 +11,7 @@ use quorate_storage::{Error, Index, Result};
 
 use super::super::ctx::Ctx;
 use super::super::event::Job;
+use super::super::invariants::Laws;
 use super::applying::ApplyWork;
 use super::logging::LogWork;
 use super::{Failure, Replica};
@@ -158,6 +159,8 @@ impl Replica {
 
     /// The log has recorded it.
     pub(super) fn recorded(&mut self, ctx: &mut Ctx, token: SnapshotToken) {
+        let checked = ctx.laws.applied.recorded(self.who(), token.id.index);
+        ctx.uphold(checked);
         if let Some(publishing) = &mut self.publishing {
             publishing.is_recorded = true;
             publishing.recorded.push(token);
@@ -230,6 +233,8 @@ impl Replica {
             }
             PublishStep::Compact => {
                 if let Some(through) = self.compact_through(ctx, publishing) {
+                    let checked = Laws::compacts(self.who(), through, &publishing.recorded);
+                    ctx.uphold(checked);
                     self.push_log(ctx, LogWork::Compact(through));
                     return Ok(Next::Told);
                 }
