@@ -90,7 +90,7 @@ impl From<Error> for Stuck {
 /// What a state that is not restored holds, as of the floor; `None` if there is none.
 pub(crate) fn kept(held: Option<&AppliedRecord>, decision: &Decision) -> Option<AppliedRecord> {
     let is_skip = decision.outcome == Outcome::Skipped;
-    if is_skip && planted::is(Planted::FloorNotSeeded) {
+    if is_skip && (planted::is(Planted::FloorNotSeeded) || planted::is(Planted::FloorAtLogEnd)) {
         return held.map(|record| AppliedRecord { applied: decision.floor, ..record.clone() });
     }
     held.filter(|record| record.applied == decision.floor).cloned()

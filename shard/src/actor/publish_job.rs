@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use quorate_storage::log::LogReader;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::snapshot::{Retention, SnapshotDir, SnapshotLabel, SnapshotToken};
 use quorate_storage::state::{AppliedRecord, StateView};
 use quorate_storage::{Error, Index, Result};
@@ -64,7 +65,11 @@ struct Publishing {
 
 /// What a snapshot of a view says of itself: what the view holds, whatever was applied since (DESIGN, section 9).
 pub fn label_of(view: &AppliedRecord) -> SnapshotLabel {
-    SnapshotLabel { record: view.clone() }
+    let mut record = view.clone();
+    if planted::is(Planted::LabelTooHigh) {
+        record.applied.index = record.applied.index.next();
+    }
+    SnapshotLabel { record }
 }
 
 /// The last index that may be dropped behind the newest of `recorded`, if there is one: everything behind the second newest
@@ -76,6 +81,9 @@ pub fn compact_through(
     bytes_above: &dyn Fn(Index) -> u64,
     durable: Index,
 ) -> Option<Index> {
+    if planted::is(Planted::CompactedBehindNothing) {
+        return Some(durable);
+    }
     let [.., fallback, newest] = recorded else { return None };
     let wanted = trailing.compact_through(newest.id.index, bytes_above);
     Some(wanted.min(fallback.id.index).min(durable)).filter(|through| *through > Index(0))

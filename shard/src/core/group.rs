@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::{ConfState, EntryId, GroupDescriptor, HardState, Incarnation, Index, ReplicaId, Term};
 use quorate_transport::RaftMessageKind;
 use raft::{RaftState, RawNode, SnapshotStatus, StateRole};
@@ -101,6 +102,8 @@ impl Group {
             hard_state: convert::hard_state_to_raft(hard_state),
             conf_state: convert::conf_state_to_raft(&conf_state),
         };
+        let is_late = planted::is(Planted::ElectableTooLate);
+        let start_commit = if is_late { skeleton.last } else { hard_state.commit };
         let mut log = VisibleLog::new(initial, skeleton, start.config.append_bytes_max);
         log.seed(tail.into_iter().map(convert::entry_to_raft).collect());
         if let Some((token, label)) = start.snapshot {
@@ -121,7 +124,7 @@ impl Group {
             gate: Gate::default(),
             membership: Membership { descriptor, conf_state, joint_ticks: 0 },
             durability: Durability::new(start.hard_state),
-            apply: ApplyProgress::new((floor.index, start.is_waiting), hard_state.commit),
+            apply: ApplyProgress::new((floor.index, start.is_waiting), start_commit),
             proposals: Proposals::default(),
             reads: Reads::default(),
             transfer: None,

@@ -1,5 +1,6 @@
 //! What other replicas send: past the gate, then to raft-rs.
 
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{Index, ReplicaId, Term};
 use quorate_transport::{RaftMessage, RaftMessageKind};
@@ -10,7 +11,8 @@ use super::group::Group;
 use super::visible::Published;
 
 impl Group {
-    pub(super) fn message(&mut self, message: RaftMessage) {
+    pub(super) fn message(&mut self, mut message: RaftMessage) {
+        self.misread(&mut message);
         if message.kind == RaftMessageKind::Append && self.is_overloaded() {
             self.gate.refusals.add(Refusal::Overloaded);
             return;
@@ -22,6 +24,22 @@ impl Group {
         if self.admits(&message) {
             // An error here says that raft-rs ignored the message, too.
             let _ = self.raw.step(convert::message_to_raft(message));
+        }
+    }
+
+    /// See [`Planted::VoteGivenTwice`], [`Planted::VoteForShorterLog`] and [`Planted::AppendUnchecked`].
+    fn misread(&mut self, message: &mut RaftMessage) {
+        let is_request =
+            matches!(message.kind, RaftMessageKind::RequestVote | RaftMessageKind::RequestPreVote);
+        if is_request && planted::is(Planted::VoteForShorterLog) {
+            message.log.term = message.term;
+        }
+        if message.kind == RaftMessageKind::RequestVote && planted::is(Planted::VoteGivenTwice) {
+            self.raw.raft.vote = raft::INVALID_ID;
+        }
+        if message.kind == RaftMessageKind::Append && planted::is(Planted::AppendUnchecked) {
+            let ours = self.raw.store().skeleton().term(message.log.index);
+            message.log.term = ours.unwrap_or(message.log.term);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_storage::Term;
+use quorate_storage::planted::{self, Planted};
 
 use super::io::Ticket;
 
@@ -32,7 +33,10 @@ pub(super) struct Reads {
 impl Reads {
     pub(super) fn wait(&mut self, ticket: Ticket, term: Term) {
         self.term = term;
-        self.waiting.push(ticket);
+        match self.rounds.back_mut() {
+            Some(begun) if planted::is(Planted::ReadJoinsRound) => begun.tickets.push(ticket),
+            _ => self.waiting.push(ticket),
+        }
     }
 
     /// The term of the leadership these reads rely on; `None` if nobody waits.

@@ -2,6 +2,7 @@
 //! committed entries to the applier.
 
 use quorate_storage::log::LogBatch;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::{ConfChange, Index};
 use quorate_transport::{RaftMessage, RaftMessageKind};
 use raft::eraftpb::{self, MessageType};
@@ -38,7 +39,10 @@ impl Group {
         let is_news = must_sync || ready.hs().is_some() || ready.ss().is_some();
         let committed = ready.take_committed_entries();
         let read_states = ready.take_read_states();
-        let (now, later) = (ready.take_messages(), ready.take_persisted_messages());
+        let (mut now, mut later) = (ready.take_messages(), ready.take_persisted_messages());
+        if planted::ENABLED {
+            now.extend(later.extract_if(.., |message| is_sent_early(message)));
+        }
         let did_something = is_news
             || !(committed.is_empty() && read_states.is_empty() && now.is_empty() && later.is_empty());
 
@@ -237,7 +241,7 @@ impl Group {
         while let Some(pending) = self.proposals.next_through(id.index) {
             let error = if pending.id.index != id.index {
                 Error::Indeterminate { group: self.membership.descriptor.group }
-            } else if pending.id.term != id.term {
+            } else if pending.id.term != id.term && !planted::is(Planted::TicketOfAnotherTerm) {
                 self.not_leader()
             } else if pending.is_conf_change && !convert::is_conf_change(raw) {
                 // raft-rs replaces a conf change by an empty entry when another one is pending.
@@ -355,5 +359,17 @@ impl Group {
     /// Answers a command that is done.
     pub(super) fn done(&mut self, ticket: Ticket) {
         self.out.replies.push((ticket, Reply::Done));
+    }
+}
+
+/// Whether a promise is given before it is durable: see [`Planted::VoteBeforeSync`] and
+/// [`Planted::AcknowledgedBeforeSync`].
+fn is_sent_early(message: &eraftpb::Message) -> bool {
+    match message.get_msg_type() {
+        MessageType::MsgRequestVote | MessageType::MsgRequestVoteResponse => {
+            planted::is(Planted::VoteBeforeSync)
+        }
+        MessageType::MsgAppendResponse => planted::is(Planted::AcknowledgedBeforeSync),
+        _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! What callers ask of a group: proposals, membership changes, read barriers, hand-over of leadership.
 
 use bytes::Bytes;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::{ConfChange, ConfChangeOp, EntryId, Index, ReplicaId, Term};
 use raft::StateRole;
 use raft::eraftpb::{self, MessageType};
@@ -36,18 +37,20 @@ impl Group {
         }
         let first = self.raw.raft.raft_log.last_index() + 1;
         let term = Term(self.raw.raft.term);
+        let copies = if planted::is(Planted::ProposedTwice) { 2 } else { 1 };
         let mut tickets = Vec::with_capacity(gathered.len());
         let mut entries = Vec::with_capacity(gathered.len());
         for (ticket, payload) in gathered {
             tickets.push(ticket);
-            entries.push(eraftpb::Entry { data: payload, ..Default::default() });
+            let entry = eraftpb::Entry { data: payload, ..Default::default() };
+            entries.extend(std::iter::repeat_n(entry, copies));
         }
         let mut message = eraftpb::Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.get();
         message.set_entries(entries.into());
         let is_appended = self.raw.step(message).is_ok();
-        for (index, ticket) in (first..).zip(tickets) {
+        for (index, ticket) in (first..).skip(copies - 1).step_by(copies).zip(tickets) {
             if is_appended {
                 let id = EntryId { term, index: Index(index) };
                 self.proposals.appended(Pending { ticket, id, is_conf_change: false });
@@ -79,6 +82,10 @@ impl Group {
     }
 
     pub(super) fn read(&mut self, ticket: Ticket) {
+        if planted::is(Planted::FollowerReads) && !self.is_leader() {
+            self.out.reads.push((ticket, self.apply.reported));
+            return;
+        }
         let refusal = if !self.is_leader() || !self.raw.raft.promotable() {
             Some(self.not_leader())
         } else if self.reads.waiting_count() >= self.config.waiting_reads_max {
@@ -99,6 +106,11 @@ impl Group {
             return;
         }
         if let Some(context) = self.reads.begin() {
+            if planted::is(Planted::ReadWithoutRound) {
+                let index = Index(self.raw.raft.raft_log.committed);
+                let confirmed = self.reads.confirmed(&context);
+                return self.out.reads.extend(confirmed.into_iter().map(|ticket| (ticket, index)));
+            }
             self.raw.read_index(context.to_vec());
         }
     }

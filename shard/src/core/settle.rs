@@ -1,6 +1,7 @@
 //! What time and changes of role decide: nobody who asked waits for ever.
 
 use quorate_storage::Term;
+use quorate_storage::planted::{self, Planted};
 
 use super::group::Group;
 use super::proposals::Pending;
@@ -85,7 +86,7 @@ impl Group {
         let log = &self.raw.raft.raft_log;
         let mut settled = Vec::new();
         self.proposals.settle(|pending: &Pending| {
-            if leads == Some(pending.id.term) {
+            if leads == Some(pending.id.term) || planted::is(Planted::TicketOfAnotherTerm) {
                 return false;
             }
             let is_committed = pending.id.index.get() <= log.committed;
@@ -93,7 +94,7 @@ impl Group {
             if is_committed && term == Some(pending.id.term) {
                 return false; // It is on its way to the applier, or already behind it.
             }
-            let is_overwritten = is_committed && term.is_some();
+            let is_overwritten = is_committed && term.is_some() || planted::is(Planted::LostLeaderRefuses);
             settled.push((pending.ticket, is_overwritten));
             true
         });

@@ -227,6 +227,7 @@ impl Start {
         if term < last && !is_born {
             return Err(StartRefused::HardStateLost { term, last });
         }
+        let vote = vote.filter(|_| !planted::is(Planted::VoteForgotten));
         Ok(HardState { term: term.max(last), vote, commit: start_commit(commit, self.floor.index) })
     }
 }

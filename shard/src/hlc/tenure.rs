@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::{Index, Timestamp};
 
 use super::{Hlc, HlcConfig, Refused, Renew};
@@ -37,7 +38,9 @@ struct Proposed {
 impl Tenure {
     /// Begins when the empty entry of the own term is applied; `inherited` is the state machine's ceiling then.
     pub fn begin(inherited: Timestamp) -> Self {
-        Self { hlc: Hlc::above(inherited), asked: None, lease: None }
+        let is_forgotten = planted::is(Planted::CeilingNotInherited);
+        let floor = if is_forgotten { Timestamp(0) } else { inherited };
+        Self { hlc: Hlc::above(floor), asked: None, lease: None }
     }
 
     /// Whether it neither has nor wants a lease until somebody asks.
@@ -84,6 +87,9 @@ impl Tenure {
     pub fn proposed(&mut self, ticket: Ticket, ceiling: Timestamp) {
         assert!(self.lease.is_none(), "one lease at a time");
         self.lease = Some(Proposed { ticket, ceiling, index: None });
+        if planted::is(Planted::LeaseBeforeApply) {
+            self.hlc.grant(ceiling);
+        }
     }
 
     /// The entry of `ticket` is committed at `index`. Nothing happens if it is no lease's.

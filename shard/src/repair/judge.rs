@@ -1,6 +1,7 @@
 //! What the answers of the other replicas come to. Pure: the safety argument of [`super`], line by line.
 
 use quorate_storage::log::UnreadableEntry;
+use quorate_storage::planted::{self, Planted};
 use quorate_storage::{Entry, HardState, Index, ReplicaId};
 
 use super::wire::{EntriesAnswer, Found};
@@ -58,7 +59,8 @@ impl Case<'_> {
             let is_lacking = matches!(answer.found.get(at), Some(Found::Other { .. } | Found::Beyond));
             is_lacking && answer.term > self.hard_state.term && voters.contains(&answer.replica)
         });
-        2 * lacking.count() > voters.len()
+        let lacking = lacking.count();
+        2 * lacking > voters.len() || lacking > 0 && planted::is(Planted::DroppedByOne)
     }
 }
 

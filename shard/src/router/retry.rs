@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate_storage::planted::{self, Planted};
 use quorate_telemetry::Rng;
 
 use crate::error::Error;
@@ -141,7 +142,9 @@ impl Retry {
                 self.disk_fulls += 1;
                 self.disk_fulls < DISK_FULLS_MAX
             }
-            error if error.is_maybe_committed() => failed.kind == CallKind::Read,
+            error if error.is_maybe_committed() => {
+                failed.kind == CallKind::Read || planted::is(Planted::MaybeCommittedRetried)
+            }
             error => error.is_retryable(),
         }
     }

@@ -194,8 +194,19 @@ impl Inputs<'_> {
         if held.index < wanted {
             return self.restore(Outcome::Executed);
         }
-        let floor = if planted::is(Planted::FloorNotSeeded) { self.snapshot_id() } else { held };
-        Decision { outcome: Outcome::Skipped, floor, restore_from: None }
+        Decision { outcome: Outcome::Skipped, floor: self.skipped_to(held), restore_from: None }
+    }
+
+    /// The floor of a skip: what the store holds.
+    fn skipped_to(&self, held: EntryId) -> EntryId {
+        if planted::is(Planted::FloorNotSeeded) {
+            return self.snapshot_id();
+        }
+        if planted::is(Planted::FloorAtLogEnd) {
+            let index = self.log.last;
+            return EntryId { term: self.log.term(index).unwrap_or(held.term), index };
+        }
+        held
     }
 
     fn hides(&self, reason: RefusalReason) -> bool {

@@ -11,6 +11,7 @@ use super::marker::Counts;
 use super::store::KvReader;
 use super::{Condition, KvCommand, KvOutcome, Op, decide, record};
 use crate::error::Result;
+use crate::planted::{self, Planted};
 use crate::state::{RecordHasher, StateDigest};
 
 /// A key the call has looked at.
@@ -40,7 +41,8 @@ impl<'a> Overlay<'a> {
     /// Runs one command.
     pub(super) fn run(&mut self, command: &KvCommand) -> Result<KvOutcome> {
         for (position, condition) in (0..).zip(&command.conditions) {
-            let actual = &self.slot(condition.key())?.now;
+            let slot = self.slot(condition.key())?;
+            let actual = if planted::is(Planted::ConditionOnOlderState) { &slot.before } else { &slot.now };
             let holds = match condition {
                 Condition::Equals(_, value) => actual.as_ref() == Some(value),
                 Condition::Absent(_) => actual.is_none(),

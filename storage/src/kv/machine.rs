@@ -257,7 +257,12 @@ impl Ready {
         let mut counts = self.counts;
         let mut batch = Batch::new(record.applied.index);
         let digest = overlay.finish(&mut batch, &mut counts, (hasher, digest));
-        let record = AppliedRecord { digest, ..record.clone() };
+        let mut record = AppliedRecord { digest, ..record.clone() };
+        if planted::is(Planted::MarkerWithoutMembers)
+            && let Some(before) = &self.record
+        {
+            record.conf_state = before.conf_state.clone();
+        }
         batch.set_marker(marker::encode(counts, &record));
         Ok(Prepared { batch, record, counts, outputs })
     }

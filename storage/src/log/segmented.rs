@@ -27,6 +27,7 @@ use crate::disk::{Disk, OpenMode};
 use crate::entry::{Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::ids::Index;
+use crate::planted::{self, Planted};
 use crate::snapshot::SnapshotToken;
 
 /// The log of one replica in segment files. See [`LogStore`] for what its calls promise.
@@ -255,6 +256,10 @@ impl LogStore for SegmentedLog {
         let term = self.skeleton.term(through).expect("an entry of the log has a term");
         self.builder.record(&Record::Compact(EntryId { term, index: through }));
         self.skeleton.compact(through);
+        if planted::is(Planted::SegmentsRemovedEarly) {
+            self.shared.view.write().first = self.skeleton.first();
+            self.remove_obsolete();
+        }
         self.write(last, &[])?;
         self.remove_obsolete();
         Ok(())
