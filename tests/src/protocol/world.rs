@@ -184,6 +184,10 @@ impl World {
         if !self.nodes[node].is_up || self.nodes[node].life != life {
             return;
         }
+        // It was cut where nothing looked: in a start, or while a directory was made.
+        if !self.nodes[node].disk.is_powered() {
+            return self.power_goes(node);
+        }
         self.nodes[node].ticks += 1;
         let (clock, is_second) =
             (self.nodes[node].machine.clock.clone(), self.nodes[node].ticks.is_multiple_of(TICKS_PER_LOOK));
