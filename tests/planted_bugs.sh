@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 planted() {
-    cargo run --quiet --locked -p quorate-tests --bin planted --features planted-bugs -- "$@"
+    cargo run --quiet --locked -p quorate-tests --no-default-features --features planted-bugs --bin planted -- "$@"
 }
 
 case "${1-}" in

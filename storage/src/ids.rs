@@ -111,6 +111,10 @@ bits! {
     FileId
 }
 
+/// Terms, indices, sequences and versions above this are no numbers of anything that lives: counted up one by one, none
+/// comes there. Whatever is read is refused above it, so that counting on never overflows.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
 impl Index {
     /// The position after this one.
     pub const fn next(self) -> Self {

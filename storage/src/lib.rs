@@ -12,6 +12,8 @@ pub mod descriptor;
 pub mod disk;
 pub mod entry;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hex;
 pub mod identity;
 pub mod ids;
@@ -30,7 +32,7 @@ pub use descriptor::{GroupDescriptor, KeyRange, ReplicaDescriptor};
 pub use entry::{ConfState, Entry, EntryId, EntryKind, HardState};
 pub use error::{Error, Result};
 pub use ids::{
-    ClusterId, ConfEpoch, FileId, GroupId, GroupUid, Incarnation, Index, NodeId, RangeEpoch, ReplicaId, Term,
-    Timestamp,
+    ClusterId, ConfEpoch, FileId, GroupId, GroupUid, Incarnation, Index, NUMBER_MAX, NodeId, RangeEpoch,
+    ReplicaId, Term, Timestamp,
 };
 pub use sha256::Sha256Sum;

@@ -5,6 +5,7 @@ pub mod checker;
 pub mod corruption;
 pub mod faults;
 pub mod full_stack;
+pub mod fuzz;
 pub mod planted;
 pub mod power_cut;
 pub mod process;

@@ -68,7 +68,12 @@ impl Handshake<'_> {
         timeout(self.deadline, work).await.unwrap_or(Err(Error::Deadline { what: "handshake" }))
     }
 
-    async fn say_hello(&self, stream: Box<dyn Connection>, to: NodeId, lane: Lane) -> Result<Established> {
+    pub(crate) async fn say_hello(
+        &self,
+        stream: Box<dyn Connection>,
+        to: NodeId,
+        lane: Lane,
+    ) -> Result<Established> {
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(reader, HELLO_BYTES_MAX);
         let mut writer = FrameWriter::new(writer);
@@ -85,7 +90,7 @@ impl Handshake<'_> {
         Ok(Established { node: to, lane, reader, writer })
     }
 
-    async fn answer_hello(&self, stream: Box<dyn Connection>) -> Result<Established> {
+    pub(crate) async fn answer_hello(&self, stream: Box<dyn Connection>) -> Result<Established> {
         let (reader, writer) = tokio::io::split(stream);
         let mut reader = FrameReader::new(reader, HELLO_BYTES_MAX);
         let mut writer = FrameWriter::new(writer);

@@ -12,6 +12,8 @@ pub(crate) mod create;
 mod dispatch;
 mod ending;
 mod feed;
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod gate;
 mod handle;
 mod label;

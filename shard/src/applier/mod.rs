@@ -410,15 +410,13 @@ impl Inner {
             ApplyWork::Lend { reply } => return Ok(Next::Lent(reply)),
             ApplyWork::Digests => self.tell_digests(state),
             ApplyWork::PersistApplied { index, reply } => {
-                let result = match state.machine.as_applied_index_writer() {
-                    Some(writer) => writer.persist_applied(index).map(|()| state.machine.durable_applied()),
-                    // Whoever has no record is restored from the snapshot at every start.
-                    None => Ok(index),
-                };
-                if let Ok(durable) = result {
-                    assert!(durable >= index, "the record of {index} was persisted, {durable} is durable");
+                let persisted = persist_applied(state, index);
+                let failed = persisted.as_ref().err().cloned();
+                drop(reply.send(persisted));
+                if let Some(cause) = failed {
+                    // A store that could not write is closed: nothing would be read of it any more.
+                    return Err(Failure::Apply { through: state.record.applied.index, cause });
                 }
-                drop(reply.send(result));
             }
             ApplyWork::Close { checkpoints, done } => {
                 if checkpoints {
@@ -474,6 +472,16 @@ fn digest(state: &State) -> DigestAt {
     let record = reader.and_then(|reader| reader.applied_record().ok()).flatten();
     let record = record.filter(|record| record.applied == state.record.applied);
     record.map_or(DigestAt::None, |record| DigestAt::Digest(record.digest))
+}
+
+/// Makes the record of `index` durable. Gives the index up to which the state is.
+fn persist_applied(state: &mut State, index: Index) -> quorate_storage::Result<Index> {
+    // Whoever has no record is restored from the snapshot at every start.
+    let Some(writer) = state.machine.as_applied_index_writer() else { return Ok(index) };
+    writer.persist_applied(index)?;
+    let durable = state.machine.durable_applied();
+    assert!(durable >= index, "the record of {index} was persisted, {durable} is durable");
+    Ok(durable)
 }
 
 /// How a job leaves the state machine.

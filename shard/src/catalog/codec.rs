@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use quorate_storage::kv::KeyValue;
 use quorate_storage::{
-    Error, GroupDescriptor, GroupId, Incarnation, NodeId, ReplicaDescriptor, ReplicaId, Result,
+    Error, GroupDescriptor, GroupId, Incarnation, NUMBER_MAX, NodeId, ReplicaDescriptor, ReplicaId, Result,
 };
 use rkyv::rancor;
 
@@ -207,5 +207,6 @@ fn check_key(key: &[u8], own: &[u8]) -> Result<()> {
 }
 
 fn number(value: &[u8]) -> Result<u64> {
-    value.try_into().map(u64::from_le_bytes).map_err(|_| Error::Malformed { what: "catalog counter" })
+    let number = value.try_into().map(u64::from_le_bytes).ok().filter(|number| *number <= NUMBER_MAX);
+    number.ok_or(Error::Malformed { what: "catalog counter" })
 }

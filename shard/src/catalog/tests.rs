@@ -161,6 +161,15 @@ fn records_under_foreign_keys_are_refused() {
     assert!(Catalog::decode(&[(Bytes::from_static(b"c/x"), Bytes::new())]).is_err());
 }
 
+/// The next change counts on from them.
+#[test]
+fn counters_at_the_end_of_numbers_are_refused() {
+    for key in [&b"c/v"[..], b"c/r", b"c/i"] {
+        let pairs = [(Bytes::from_static(key), Bytes::copy_from_slice(&u64::MAX.to_le_bytes()))];
+        assert!(Catalog::decode(&pairs).is_err(), "{}", key.escape_ascii());
+    }
+}
+
 #[test]
 fn mutated_records_never_panic() {
     println!("seed {SEED:#x}");

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_storage::{
-    ConfChange, EntryId, EntryKind, GroupDescriptor, GroupUid, Incarnation, Index, ReplicaId, Term,
+    ConfChange, EntryId, EntryKind, GroupDescriptor, GroupUid, Incarnation, Index, NUMBER_MAX, ReplicaId,
+    Term,
 };
 use quorate_transport::{RaftMessage, RaftMessageKind as Kind};
 
 use super::io::Evidence;
-use super::start::{NUMBER_MAX, check_conf_state, check_described};
+use super::start::{check_conf_state, check_described};
 
 /// A term further ahead of ours than this was not reached by elections.
 const TERM_JUMP_MAX: u64 = 1 << 32;
@@ -276,8 +277,8 @@ fn check_shape(message: &RaftMessage) -> Result<(), Refusal> {
     if message.snapshot.is_some() != (message.kind == Kind::Snapshot) {
         return Err(Refusal::BrokenSnapshot);
     }
-    if message.request_snapshot != Index(0) {
-        return Err(Refusal::Unsupported); // This release never asks for one.
+    if message.request_snapshot != Index(0) || message.priority != 0 {
+        return Err(Refusal::Unsupported); // This release never asks for one, and prefers nobody.
     }
     match message.kind {
         Kind::ReadIndex | Kind::ReadIndexResponse | Kind::TransferLeader => Err(Refusal::Unsupported),

@@ -84,7 +84,7 @@ pub(super) fn check(
 }
 
 fn check_added(id: ReplicaId, descriptor: &GroupDescriptor) -> Result<(), Error> {
-    if id.get() == raft::INVALID_ID || id.get() > super::start::NUMBER_MAX {
+    if id.get() == raft::INVALID_ID || id.get() > quorate_storage::NUMBER_MAX {
         return Err(Error::ConfChangeRefused("not a replica id"));
     }
     if descriptor.replica(id).is_some() {

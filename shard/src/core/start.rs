@@ -5,13 +5,10 @@ use quorate_storage::log::LogSkeleton;
 use quorate_storage::planted::{self, Planted};
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotToken};
 use quorate_storage::{
-    ConfState, Entry, EntryId, GroupDescriptor, HardState, Incarnation, Index, ReplicaId, Term,
+    ConfState, Entry, EntryId, GroupDescriptor, HardState, Incarnation, Index, NUMBER_MAX, ReplicaId, Term,
 };
 
 use super::config::CoreConfig;
-
-/// Indices and terms above this are no numbers of a living group.
-pub(super) const NUMBER_MAX: u64 = 1 << 62;
 
 /// Everything a core has to know of the past. Memory only: nothing is read later.
 #[derive(Clone, Debug)]
@@ -127,25 +124,21 @@ impl Start {
     }
 
     fn check_log(&self) -> Result<(), StartRefused> {
-        let LogSkeleton { base, last, runs, conf_changes } = &self.skeleton;
+        let LogSkeleton { base, last, runs, .. } = &self.skeleton;
         if last.get() > NUMBER_MAX || base.index > *last {
             return Err(StartRefused::Log("bounds"));
         }
         if (base.index == Index(0)) != (base.term == Term(0)) {
             return Err(StartRefused::Log("term of the base"));
         }
-        let starts_right = match runs.first() {
-            None => base.index == *last,
-            Some(&(first, term)) => first == self.skeleton.first() && first <= *last && term >= base.term,
-        };
-        let ascends = runs.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
-        let in_bounds = runs.last().is_none_or(|&(first, term)| first <= *last && term.get() <= NUMBER_MAX);
-        if !starts_right || !ascends || !in_bounds || runs.iter().any(|run| run.1 == Term(0)) {
-            return Err(StartRefused::Log("terms"));
+        if !self.skeleton.is_sound() {
+            return Err(StartRefused::Log("positions of terms or of conf changes"));
         }
-        let in_order = conf_changes.is_sorted_by(|a, b| a < b);
-        if !in_order || conf_changes.iter().any(|at| *at <= base.index || at > last) {
-            return Err(StartRefused::Log("positions of conf changes"));
+        let starts_right = runs.first().is_none_or(|&(_, term)| term >= base.term && term > Term(0));
+        let ascends = runs.windows(2).all(|pair| pair[0].1 < pair[1].1);
+        let in_bounds = runs.last().is_none_or(|&(_, term)| term.get() <= NUMBER_MAX);
+        if !starts_right || !ascends || !in_bounds {
+            return Err(StartRefused::Log("terms"));
         }
         let tail_first = Index((last.get() + 1).saturating_sub(self.tail.len() as u64));
         let matches = (tail_first.get()..).zip(&self.tail).all(|(index, entry)| {

@@ -12,7 +12,7 @@ use super::check::Damage;
 use super::fetch::ask;
 use super::judge::Verdict;
 use super::steps::RepairSteps;
-use super::wire::{EntriesAnswer, EntriesQuestion, Found};
+use super::wire::{EntriesAnswer, EntriesQuestion};
 use crate::actor::mailbox::Event;
 use crate::actor::quarantine::Quarantine;
 use crate::actor::shared::Shared;
@@ -103,7 +103,6 @@ impl Repair {
         self.server.open(steps.reader());
         let mut pause = PAUSE_MIN;
         while !steps.is_whole() {
-            self.damage.missing = steps.missing().to_vec();
             let answers = self.ask(steps.question()).await?;
             let verdict = steps.judge(&answers);
             if let Some(index) = verdict.diverged {
@@ -111,7 +110,7 @@ impl Repair {
                 return Err(Halt::Failed(self.refused("diverged")));
             }
             if verdict == Verdict::default() {
-                self.tell_waiting(&answers);
+                self.tell_waiting(&steps, &answers);
                 self.pause(pause).await?;
                 pause = (2 * pause).min(PAUSE_MAX);
                 continue;
@@ -119,7 +118,6 @@ impl Repair {
             pause = PAUSE_MIN;
             steps = self.carry_out(steps, verdict, answers).await?;
         }
-        self.damage.missing.clear();
         Ok(())
     }
 
@@ -175,16 +173,16 @@ impl Repair {
     }
 
     /// Says what it waits for.
-    fn tell_waiting(&self, answers: &[EntriesAnswer]) {
-        let is_gone = |answer: &EntriesAnswer| answer.found.first() == Some(&Found::Compacted);
+    fn tell_waiting(&self, steps: &RepairSteps, answers: &[EntriesAnswer]) {
         let hint = if answers.is_empty() {
             "no other replica answers"
-        } else if answers.iter().all(is_gone) {
+        } else if answers.iter().all(EntriesAnswer::has_compacted) {
             "the other replicas have compacted them: replace this replica"
         } else {
             "no other replica that answers can tell"
         };
-        let reason = format!("{}; {hint} ({} of {} answered)", self.damage, answers.len(), self.others.len());
+        let reason =
+            format!("{}; {hint} ({} of {} answered)", steps.damage(), answers.len(), self.others.len());
         tracing::debug!(group = %self.spec.group, reason, "repair goes on");
         self.shared.set_lifecycle(Lifecycle::Repairing(Arc::from(reason)));
     }

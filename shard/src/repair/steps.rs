@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_storage::identity::{FileOwner, ReplicaPaths};
-use quorate_storage::log::{LogPlace, LogReader, LogStore, SegmentedLog, UnreadableEntry};
+use quorate_storage::log::{LogPlace, LogReader, LogStore, SegmentedLog};
 use quorate_storage::{HardState, ReplicaId, Result};
 
 use super::check::Damage;
@@ -61,9 +61,9 @@ impl RepairSteps {
         self.damage.missing.is_empty()
     }
 
-    /// What is missing, ascending.
-    pub fn missing(&self) -> &[UnreadableEntry] {
-        &self.damage.missing
+    /// What is still missing.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// What to ask all other replicas.

@@ -37,6 +37,13 @@ pub struct EntriesAnswer {
     pub found: Vec<Found>,
 }
 
+impl EntriesAnswer {
+    /// Whether the first that was asked for is not in that log any more: only a snapshot has what it did.
+    pub fn has_compacted(&self) -> bool {
+        self.found.first() == Some(&Found::Compacted)
+    }
+}
+
 /// What stands in a log at an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {

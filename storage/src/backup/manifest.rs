@@ -87,7 +87,7 @@ impl Manifest {
 
     /// Bytes of all snapshots together.
     pub fn bytes(&self) -> u64 {
-        self.groups.iter().map(|group| group.token.bytes).sum()
+        self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.token.bytes))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -8,7 +8,7 @@ mod decide;
 mod generations;
 mod lsm;
 mod machine;
-mod marker;
+pub(crate) mod marker;
 mod memory;
 pub(crate) mod offline;
 mod op;
@@ -23,12 +23,12 @@ mod sled;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trust;
+pub(crate) mod trust;
 mod undo;
 mod view;
 
 pub use batch::{Batch, Write};
-pub(crate) use lsm::check_files as check_lsm_files;
+pub(crate) use lsm::{check_files as check_lsm_files, count_tables as count_lsm_tables};
 pub use machine::KvStateMachine;
 pub use marker::Counts;
 pub use memory::{MemoryEngine, MemoryLoss};

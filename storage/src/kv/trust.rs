@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const NAME: &str = "trust";
 const PART_NAME: &str = "trust.part";
 const FORMAT: u16 = 1;
-const FILE_BYTES: usize = 23;
+pub(crate) const FILE_BYTES: usize = 23;
 const CRC_AT: usize = 19;
 
 /// The mark of one open store.
@@ -99,7 +99,7 @@ impl Trust {
     }
 }
 
-fn encode(boot: BootId, is_clean: bool) -> [u8; FILE_BYTES] {
+pub(crate) fn encode(boot: BootId, is_clean: bool) -> [u8; FILE_BYTES] {
     let mut bytes = [0; FILE_BYTES];
     bytes[..2].copy_from_slice(&FORMAT.to_le_bytes());
     bytes[2..18].copy_from_slice(&boot.0);
@@ -109,7 +109,7 @@ fn encode(boot: BootId, is_clean: bool) -> [u8; FILE_BYTES] {
     bytes
 }
 
-fn decode(bytes: &[u8; FILE_BYTES]) -> Option<(BootId, bool)> {
+pub(crate) fn decode(bytes: &[u8; FILE_BYTES]) -> Option<(BootId, bool)> {
     let crc = crc32fast::hash(&bytes[..CRC_AT]).to_le_bytes();
     let is_ours = bytes[..2] == FORMAT.to_le_bytes() && bytes[CRC_AT..] == crc && bytes[18] <= 1;
     is_ours.then(|| (BootId(std::array::from_fn(|i| bytes[2 + i])), bytes[18] == 1))

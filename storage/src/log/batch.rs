@@ -121,6 +121,12 @@ impl BatchHead {
         Some(HEAD_BYTES + head.table_bytes as usize)
     }
 
+    /// Size of the part at the end that [`BatchTable::at_end`] needs, if `bytes` end with a plausible head.
+    pub(super) fn end_bytes(bytes: &[u8]) -> Option<usize> {
+        let (head, _, _) = parse_head(bytes.last_chunk::<HEAD_BYTES>()?, END_MAGIC)?;
+        Some(HEAD_BYTES + head.table_bytes as usize)
+    }
+
     /// Size of the batch, if `bytes` start with a plausible head.
     pub(super) fn batch_bytes(bytes: &[u8]) -> Option<usize> {
         let (head, _, _) = parse_head(bytes.get(..HEAD_BYTES)?, FRONT_MAGIC)?;
@@ -152,7 +158,7 @@ fn parse_head(bytes: &[u8], magic: [u8; 4]) -> Option<(BatchHead, u32, u32)> {
     }
     let records = fields.u32()?;
     let mut head = BatchHead {
-        sequence: fields.u64()?,
+        sequence: fields.number()?,
         file: FileId(fields.array()?),
         batch_bytes: fields.u32()?,
         table_bytes: fields.u32()?,

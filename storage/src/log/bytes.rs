@@ -1,7 +1,7 @@
 //! Little-endian fields, one after the other: how the log's fixed structures are written and read.
 
 use crate::entry::{EntryId, HardState};
-use crate::ids::{Index, ReplicaId, Term};
+use crate::ids::{Index, NUMBER_MAX, ReplicaId, Term};
 use crate::snapshot::SnapshotToken;
 
 /// Appends fields to a buffer.
@@ -64,15 +64,20 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// A term, an index or a sequence.
+    pub(super) fn number(&mut self) -> Option<u64> {
+        self.u64().filter(|number| *number <= NUMBER_MAX)
+    }
+
     pub(super) fn id(&mut self) -> Option<EntryId> {
-        let index = Index(self.u64()?);
-        Some(EntryId { term: Term(self.u64()?), index })
+        let index = Index(self.number()?);
+        Some(EntryId { term: Term(self.number()?), index })
     }
 
     pub(super) fn hard_state(&mut self) -> Option<HardState> {
-        let term = Term(self.u64()?);
+        let term = Term(self.number()?);
         let vote = vote(self.u64()?);
-        Some(HardState { term, vote, commit: Index(self.u64()?) })
+        Some(HardState { term, vote, commit: Index(self.number()?) })
     }
 
     pub(super) fn token(&mut self) -> Option<SnapshotToken> {

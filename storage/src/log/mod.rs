@@ -164,6 +164,20 @@ impl LogSkeleton {
         self.base.index.next()
     }
 
+    /// Whether its parts fit together: runs one behind the other from the first entry to the last, conf changes within.
+    /// Says nothing of the terms.
+    pub fn is_sound(&self) -> bool {
+        let Self { base, last, runs, conf_changes } = self;
+        let begins = match runs.first() {
+            None => base.index == *last,
+            Some(&(first, _)) => first.prev() == base.index && first > base.index,
+        };
+        let ascends = runs.is_sorted_by(|a, b| a.0 < b.0) && conf_changes.is_sorted_by(|a, b| a < b);
+        let is_within = |index: Index| base.index < index && index <= *last;
+        let ends = runs.last().is_none_or(|&(first, _)| is_within(first));
+        begins && ascends && ends && conf_changes.iter().all(|&index| is_within(index))
+    }
+
     /// The term at `index`, for `base.index <= index <= last`.
     pub fn term(&self, index: Index) -> Option<Term> {
         if index == self.base.index {

@@ -14,7 +14,7 @@ use super::{LogReader, UnreadableEntry};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::entry::{Entry, EntryId, HardState};
 use crate::error::{Error, Result};
-use crate::ids::Index;
+use crate::ids::{FileId, Index};
 use crate::planted::{self, Planted};
 
 /// What writer and readers share.
@@ -43,6 +43,8 @@ pub(super) struct View {
 pub(super) struct ClosedSegment {
     pub(super) number: u64,
     pub(super) path: Arc<Path>,
+    /// Each of its batches names it.
+    pub(super) id: FileId,
     /// Its first entry, if it has any.
     pub(super) first: Option<Index>,
     /// Its batches; `None` if they stand in its seal.
@@ -58,6 +60,8 @@ pub(super) struct ClosedSegment {
 pub(super) struct OpenSegment {
     pub(super) number: u64,
     pub(super) path: Arc<Path>,
+    /// Each of its batches names it.
+    pub(super) id: FileId,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) summary: Summary,
     /// Behind its last batch.
@@ -76,6 +80,8 @@ struct OpenedSegment {
 /// The batch that holds an entry.
 struct Place {
     path: Arc<Path>,
+    /// Of the segment: a batch that names another was written to a wrong place.
+    id: FileId,
     file: Arc<dyn DiskFile>,
     offset: u64,
     /// From here on entries are elsewhere.
@@ -108,6 +114,7 @@ impl Shared {
                     let (offset, end) = find(&open.summary.refs, index, end, &open.path)?;
                     return Ok(Place {
                         path: Arc::clone(&open.path),
+                        id: open.id,
                         file: Arc::clone(&open.file),
                         offset,
                         end,
@@ -128,7 +135,7 @@ impl Shared {
         };
         let opened = self.open_closed(&segment, index)?;
         let (offset, end) = find(&opened.refs, index, end, &segment.path)?;
-        Ok(Place { path: segment.path, file: Arc::clone(&opened.file), offset, end })
+        Ok(Place { path: segment.path, id: segment.id, file: Arc::clone(&opened.file), offset, end })
     }
 
     fn open_closed(&self, segment: &ClosedSegment, index: Index) -> Result<Arc<OpenedSegment>> {
@@ -204,16 +211,16 @@ impl Shared {
             let open = &view.open;
             for found in open.summary.repairs.iter().rev().filter(|found| found.id == id) {
                 let (path, file) = (Arc::clone(&open.path), Arc::clone(&open.file));
-                places.push(Place { path, file, offset: found.offset, end });
+                places.push(Place { path, id: open.id, file, offset: found.offset, end });
             }
             for segment in view.closed.iter().rev() {
                 let found = segment.repairs.iter().rev().filter(|found| found.id == id);
-                closed.extend(found.map(|found| (Arc::clone(&segment.path), found.offset)));
+                closed.extend(found.map(|found| (Arc::clone(&segment.path), segment.id, found.offset)));
             }
         }
-        for (path, offset) in closed {
+        for (path, id, offset) in closed {
             if let Ok(file) = self.disk.open(&path, OpenMode::Read) {
-                places.push(Place { path, file: Arc::from(file), offset, end });
+                places.push(Place { path, id, file: Arc::from(file), offset, end });
             }
         }
         places
@@ -300,9 +307,8 @@ impl Place {
             }
             rows.push((Index(index), term, row, range));
         }
-        let Some((_, _, _, first)) = rows.first() else { return Ok(false) };
+        let Some(start) = rows.iter().map(|(_, _, _, range)| range.start).min() else { return Ok(false) };
         // Entries of one place that count follow each other in the body, but others may stand between.
-        let start = first.start;
         let stop = rows.iter().map(|(_, _, _, range)| range.end).max().unwrap_or(start);
         let body = self.read_body(&(start..stop))?;
         for (index, term, row, range) in rows {
@@ -327,7 +333,11 @@ impl Place {
         }
     }
 
-    /// The front table; the one at the end if it is damaged.
+    /// The front table; the one at the end if it is damaged, or of another file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if there is none; and if there are two that are sound and not the same, because one of them was
+    /// written to a wrong place, and only the chain of batches from the segment's first on would tell which.
     fn read_table(&self) -> Result<BatchTable> {
         let mut bytes = self.read_bytes(0, ALIGN_BYTES as u64)?;
         if let Some(front) = BatchHead::front_bytes(&bytes)
@@ -335,26 +345,65 @@ impl Place {
         {
             bytes = self.read_bytes(0, front as u64)?;
         }
-        if let Some(table) = BatchTable::at_front(&bytes) {
-            return Ok(table);
+        let Some(front) = BatchTable::at_front(&bytes).filter(|table| table.head.file == self.id) else {
+            return self.find_end_table();
+        };
+        match self.read_end_table(front.head.batch_bytes as usize, &bytes)? {
+            Some(end) if end != front => {
+                Err(self.corrupt("batch tables", front.head.crc.into(), end.head.crc.into()))
+            }
+            _ => Ok(front),
         }
-        self.read_end_table()
     }
 
-    fn read_end_table(&self) -> Result<BatchTable> {
+    /// The table at the end of this batch of `batch_bytes`, if it is sound and of this file. `read` are its first bytes.
+    fn read_end_table(&self, batch_bytes: usize, read: &[u8]) -> Result<Option<BatchTable>> {
+        let ours = |bytes: &[u8]| BatchTable::at_end(bytes).filter(|table| table.head.file == self.id);
+        if let Some(batch) = read.get(..batch_bytes) {
+            return Ok(ours(batch));
+        }
+        let Some(page) = self.read_end(batch_bytes, ALIGN_BYTES)? else { return Ok(None) };
+        let Some(table_bytes) = BatchHead::end_bytes(&page).filter(|&count| count <= batch_bytes) else {
+            return Ok(None);
+        };
+        if table_bytes <= page.len() {
+            return Ok(ours(&page));
+        }
+        Ok(self.read_end(batch_bytes, table_bytes)?.and_then(|bytes| ours(&bytes)))
+    }
+
+    /// The last `count` bytes of this batch; `None` if the file ends before.
+    fn read_end(&self, batch_bytes: usize, count: usize) -> Result<Option<Vec<u8>>> {
+        match self.read_bytes((batch_bytes - count) as u64, count as u64) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first table in the rest of the file that ends a batch which begins here.
+    fn find_end_table(&self) -> Result<BatchTable> {
         let size = self.file.len().map_err(|source| Error::io("measure", &self.path, source))?;
         let left = size.saturating_sub(self.offset).min(BATCH_BYTES_MAX as u64);
         let rest = self.read_bytes(0, left)?;
+        let is_ours = |table: &BatchTable, end: usize| {
+            table.head.file == self.id && table.head.batch_bytes as usize == end
+        };
         (ALIGN_BYTES..=rest.len())
             .step_by(ALIGN_BYTES)
-            .find_map(|at| {
-                BatchTable::at_end(&rest[..at]).filter(|table| table.head.batch_bytes as usize == at)
-            })
+            .find_map(|at| BatchTable::at_end(&rest[..at]).filter(|table| is_ours(table, at)))
             .ok_or_else(|| self.corrupt("batch table", 1, 0))
     }
 
     /// `within` counts from the start of the batch.
     fn read_bytes(&self, within: u64, count: u64) -> Result<Vec<u8>> {
+        if count > ALIGN_BYTES as u64 {
+            // A table may claim more than the file has: no room is made for that.
+            let size = self.file.len().map_err(|source| Error::io("measure", &self.path, source))?;
+            if self.offset + within + count > size {
+                return Err(self.corrupt("batch", count, size));
+            }
+        }
         let mut bytes = vec![0; usize::try_from(count).expect("bounded by BATCH_BYTES_MAX")];
         self.file.read_exact_at(&mut bytes, self.offset + within).map_err(|source| match source.kind() {
             // The file was cut.

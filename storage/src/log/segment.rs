@@ -116,8 +116,8 @@ impl SegmentHead {
     fn parse(header: FileHeader, fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self {
             header,
-            number: fields.u64()?,
-            sequence: fields.u64()?,
+            number: fields.number()?,
+            sequence: fields.number()?,
             previous_crc: fields.u32()?,
             planned_bytes: fields.u64()?,
             last: fields.id()?,
@@ -195,7 +195,8 @@ pub(super) fn find_seal(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<
     if crc32fast::hash(&seal) != crc {
         return Ok(None);
     }
-    Ok(Summary::take(&mut Fields(&seal)).map(|summary| (offset, summary)))
+    let summary = Summary::take(&mut Fields(&seal)).filter(|summary| summary.stands_before(offset));
+    Ok(summary.map(|summary| (offset, summary)))
 }
 
 /// Offset and checksum of the seal that ends at `end_at`.

@@ -129,6 +129,12 @@ impl Summary {
         self.tail.as_ref().filter(|tail| tail.last > tail.base.index).map(LogSkeleton::first)
     }
 
+    /// Whether all batches it speaks of begin before `offset` of their file.
+    pub(super) fn stands_before(&self, offset: u64) -> bool {
+        let refs = self.refs.iter().map(|batch| batch.offset);
+        refs.chain(self.repairs.iter().map(|repair| repair.offset)).all(|batch| batch < offset)
+    }
+
     /// Takes in the batch that stands at `offset`.
     pub(super) fn push(&mut self, batch: &BatchTable, offset: u64) -> Result<(), Refusal> {
         let mut first = None;
@@ -212,18 +218,21 @@ impl Summary {
     }
 
     pub(super) fn take(fields: &mut Fields<'_>) -> Option<Self> {
-        let (sequence, crc) = (fields.u64()?, fields.u32()?);
+        let (sequence, crc) = (fields.number()?, fields.u32()?);
         let end = Checkpoint::take(fields)?;
         let reset = if fields.u32()? == 0 { None } else { Some(fields.id()?) };
         let tail = if fields.u32()? == 0 { None } else { Some(take_skeleton(fields)?) };
         let count = fields.count(16)?;
         let refs = (0..count)
-            .map(|_| Some(BatchRef { first: Index(fields.u64()?), offset: fields.u64()? }))
-            .collect::<Option<_>>()?;
+            .map(|_| Some(BatchRef { first: Index(fields.number()?), offset: fields.u64()? }))
+            .collect::<Option<Vec<_>>>()?;
         let count = fields.count(24)?;
         let repairs = (0..count)
             .map(|_| Some(RepairRef { id: fields.id()?, offset: fields.u64()? }))
             .collect::<Option<_>>()?;
+        if !refs.is_sorted_by(|a, b| a.first < b.first) {
+            return None;
+        }
         Some(Self { end, reset, tail, refs, repairs, sequence, crc, last: LastBatch::Unproven })
     }
 
@@ -305,10 +314,11 @@ fn put_skeleton(bytes: &mut Vec<u8>, skeleton: &LogSkeleton) {
 
 fn take_skeleton(fields: &mut Fields<'_>) -> Option<LogSkeleton> {
     let base = fields.id()?;
-    let last = Index(fields.u64()?);
+    let last = Index(fields.number()?);
     let count = fields.count(16)?;
     let runs = (0..count).map(|_| fields.id().map(|id| (id.index, id.term))).collect::<Option<_>>()?;
     let count = fields.count(8)?;
-    let conf_changes = (0..count).map(|_| fields.u64().map(Index)).collect::<Option<_>>()?;
-    Some(LogSkeleton { base, last, runs, conf_changes })
+    let conf_changes = (0..count).map(|_| fields.number().map(Index)).collect::<Option<_>>()?;
+    let skeleton = LogSkeleton { base, last, runs, conf_changes };
+    skeleton.is_sound().then_some(skeleton)
 }

@@ -32,10 +32,12 @@ impl UnchangedLog {
         let Recovery { mut segments, tail, state, .. } = recover(disk.as_ref(), dir, owner, OpenMode::Read)?;
         let newest = segments.pop().expect("a recovered log has a segment");
         let (number, path) = (newest.name.number, Arc::from(newest.path.as_path()));
+        let id = newest.head.header.file;
         let open = match tail {
             Tail::Open { file, end, .. } => OpenSegment {
                 number,
                 path,
+                id,
                 file: Arc::from(file),
                 bytes: newest.bytes,
                 summary: newest.summary,
@@ -48,8 +50,8 @@ impl UnchangedLog {
                 let skeleton = &state.skeleton;
                 let (hard_state, snapshots) = (state.hard_state, state.snapshots.clone());
                 let start = Checkpoint { base: skeleton.base, hard_state, snapshots };
-                let open =
-                    OpenSegment { number, path, file, bytes: 0, summary: Summary::new(start, 1, 0), end: 0 };
+                let summary = Summary::new(start, 1, 0);
+                let open = OpenSegment { number, path, id, file, bytes: 0, summary, end: 0 };
                 segments.push(newest);
                 open
             }

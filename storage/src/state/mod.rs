@@ -157,6 +157,9 @@ pub trait AppliedIndexReader {
 /// Raises the applied record, always synced: at snapshot publish and restore.
 pub trait AppliedIndexWriter {
     /// Makes a record at least at `index` durable, without changing the state.
+    ///
+    /// # Errors
+    /// Whatever kept it from that. Like an error of [`StateMachine::apply`] it takes the group out of service.
     fn persist_applied(&mut self, index: Index) -> Result<()>;
 }
 

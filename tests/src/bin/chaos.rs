@@ -36,6 +36,17 @@ struct Cli {
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what this tool is for")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // With a network and mounts of its own more can be broken.
+    if let Some(ended) = chaos::run_inside() {
+        return match ended {
+            Ok(status) if status.success() => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("chaos: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -61,8 +72,9 @@ fn main() -> ExitCode {
         println!("{}", serde_json::json!({
             "seed": report.seed, "seconds": report.seconds, "acknowledged": report.acknowledged,
             "acknowledged_per_second": report.acknowledged_per_second, "judged": report.judged,
-            "open_ended": report.open_ended, "faults": report.faults, "recovery_s": report.recovery_s,
-            "seconds_without_service": report.seconds_without_service, "quarantined": report.quarantined.len(),
+            "open_ended": report.open_ended, "faults": report.faults, "impossible": report.impossible,
+            "recovery_s": report.recovery_s,
+            "seconds_without_service": report.seconds_without_service, "quarantines": report.quarantines,
             "violations": report.violations.len(),
         }));
         let is_good = report.violations.is_empty();

@@ -1,6 +1,9 @@
 //! Does harm to nodes, one fault after the other, and sees to it that each ends.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +12,8 @@ use tokio::time::sleep;
 
 use super::fault::Kind;
 use super::proxy::Proxy;
+use super::sandbox::Sandbox;
+use super::small_disk::SmallDisk;
 use crate::process::{Node, NodeSpec};
 
 /// Starts of a restart storm.
@@ -19,18 +24,37 @@ pub(super) struct Nodes {
     pub(super) specs: Vec<NodeSpec>,
     pub(super) running: Vec<Option<Node>>,
     pub(super) proxies: Vec<Proxy>,
+    /// Where nodes listen behind their proxies.
+    pub(super) behind: Vec<SocketAddr>,
+    /// Each node's own, where the machine has them.
+    pub(super) disks: Vec<SmallDisk>,
+    pub(super) sandbox: Sandbox,
     pub(super) rng: SeededRng,
     /// Whose files are flipped, and nobody else's: what is lost on two of three may be lost.
     pub(super) victim: usize,
     /// Files that were flipped.
     pub(super) flipped: Vec<String>,
+    /// Nodes whose replicas may have been taken out of service.
+    pub(super) harmed: BTreeSet<usize>,
+}
+
+/// What was done.
+pub(super) struct Struck {
+    /// To whom.
+    pub(super) target: String,
+    /// How often it was felt, where that can be counted.
+    pub(super) felt: Option<u64>,
 }
 
 impl Nodes {
-    /// One fault, from its beginning to its end. What it was done to.
-    pub(super) async fn strike(&mut self, kind: Kind) -> String {
+    /// One fault, from its beginning to its end.
+    pub(super) async fn strike(&mut self, kind: Kind) -> io::Result<Struck> {
         let at = usize::try_from(self.rng.below(self.specs.len() as u64)).expect("a handful");
         let for_ms = Duration::from_millis(300 + self.rng.below(4_000));
+        if kind.quarantines() {
+            self.harmed.insert(if kind == Kind::Flip { self.victim } else { at });
+        }
+        let mut felt = None;
         match kind {
             Kind::Kill => {
                 self.kill(at);
@@ -41,7 +65,7 @@ impl Nodes {
                 (0..self.specs.len()).for_each(|at| self.kill(at));
                 sleep(for_ms / 4).await;
                 (0..self.specs.len()).for_each(|at| self.start(at));
-                return "all".to_owned();
+                return Ok(Struck { target: "all".to_owned(), felt });
             }
             Kind::RestartStorm => {
                 for _ in 0..STORM_STARTS {
@@ -75,13 +99,21 @@ impl Nodes {
                 self.kill(victim);
                 let flipped = self.flip(victim);
                 self.start(victim);
-                return flipped.map_or_else(
-                    || "nothing to flip".to_owned(),
-                    |file| format!("node {}: {file}", victim + 1),
-                );
+                let felt = Some(u64::from(flipped.is_some()));
+                let file = flipped.unwrap_or_else(|| "nothing to flip".to_owned());
+                return Ok(Struck { target: format!("node {}: {file}", victim + 1), felt });
             }
+            Kind::LosePackets
+            | Kind::DropPackets
+            | Kind::FillDisk
+            | Kind::FillInodes
+            | Kind::LoseDisk
+            | Kind::FailSyncs
+            | Kind::SlowSyncs
+            | Kind::StarveCpu
+            | Kind::StarveMemory => felt = self.strike_machine(kind, at, for_ms).await?,
         }
-        format!("node {}", at + 1)
+        Ok(Struck { target: format!("node {}", at + 1), felt })
     }
 
     async fn hold(&self, at: usize, time: Duration, (inwards, outwards): (bool, bool)) {
@@ -96,13 +128,13 @@ impl Nodes {
         }
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(super) fn kill(&mut self, at: usize) {
         if let Some(node) = self.running[at].take() {
             node.kill();
         }
     }
 
-    fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         self.running[at] = Some(Node::spawn(&self.specs[at]));
     }
 

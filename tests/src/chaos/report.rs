@@ -17,6 +17,8 @@ pub struct Injected {
     pub kind: Kind,
     /// To whom.
     pub target: String,
+    /// How often it was felt, where that can be counted: packets that were dropped, syncs that failed.
+    pub felt: Option<u64>,
     /// From its end until a write of every key was acknowledged; `None` if that took too long.
     pub recovered_s: Option<f64>,
 }
@@ -44,14 +46,18 @@ pub struct Report {
     pub verdict: String,
     /// All that is wrong; empty is good.
     pub violations: Vec<String>,
-    /// Faults by kind.
+    /// Faults by kind; those that were not felt do not count.
     pub faults: BTreeMap<Kind, u64>,
+    /// Kinds that this machine does not let happen, and why.
+    pub impossible: BTreeMap<Kind, String>,
     /// From the end of a fault until every key was served again: median, 99th percentile, worst, in seconds.
     pub recovery_s: [f64; 3],
     /// Seconds in which nothing was acknowledged.
     pub seconds_without_service: usize,
     /// Replicas that were out of service at the end, with the reason, before they were repaired.
     pub quarantined: Vec<String>,
+    /// How often a replica was taken out of service, by node.
+    pub quarantines: BTreeMap<u64, u64>,
     /// Files of which a bit was flipped.
     pub flipped: Vec<String>,
     /// Bytes that passed the proxies.

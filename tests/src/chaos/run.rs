@@ -1,6 +1,6 @@
 //! One run, from an empty directory to a verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,11 +16,13 @@ use tokio::time::sleep;
 
 use super::Error;
 use super::clients::{Load, read_all, work};
-use super::fault::Kind;
-use super::nemesis::Nodes;
+use super::fault::{Kind, Need};
+use super::nemesis::{Nodes, Struck};
 use super::picture;
 use super::proxy::Proxy;
 use super::report::{Injected, Report, quantiles};
+use super::sandbox::Sandbox;
+use super::small_disk::SmallDisk;
 use crate::checker::{Limits, Recorder, Verdict, check};
 use crate::process::{ClusterSettings, Node, NodeSpec, quorate_binary};
 
@@ -65,7 +67,8 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     }
     let watching = Arc::clone(&load);
     let watch = tokio::spawn(async move { count_seconds(&watching).await });
-    let injected = disturb(&mut nodes, &load, options.time).await;
+    let mut violations = Vec::new();
+    let injected = disturb(&mut nodes, &load, options.time, &mut violations).await;
     let quarantined = settle(&nodes).await;
     let seconds = load.began.elapsed().as_secs_f64();
     load.stop();
@@ -73,7 +76,7 @@ pub async fn run(options: &Options) -> Result<Report, Error> {
     let all_read = read_all(&load, CLIENTS, addresses[0]).await;
     watch.abort();
     let seen = Seen { load: &load, injected, quarantined, seconds, all_read };
-    let report = conclude(options, &nodes, seen)?;
+    let report = conclude(options, &nodes, seen, violations)?;
     write(options, &report, &nodes).map_err(io("write the report"))?;
     Ok(report)
 }
@@ -88,7 +91,12 @@ struct Seen<'a> {
     all_read: bool,
 }
 
-fn conclude(options: &Options, nodes: &Nodes, seen: Seen<'_>) -> Result<Report, Error> {
+fn conclude(
+    options: &Options,
+    nodes: &Nodes,
+    seen: Seen<'_>,
+    mut violations: Vec<String>,
+) -> Result<Report, Error> {
     let Seen { load, injected, quarantined, seconds, all_read } = seen;
     let judged = check(&load.recorder.history(), &Limits::default())?;
     let verdict = match &judged.verdict {
@@ -96,14 +104,17 @@ fn conclude(options: &Options, nodes: &Nodes, seen: Seen<'_>) -> Result<Report, 
         Verdict::Violation(violation) => violation.to_string(),
         Verdict::Undecided { key, why } => format!("undecided, {key:?}: {why}"),
     };
-    let mut violations: Vec<String> = Vec::new();
     if !judged.verdict.is_linearizable() {
         violations.push(verdict.clone());
     }
     if !all_read {
         violations.push("not every key could be read at the end".to_owned());
     }
-    violations.extend(quarantined.iter().filter(|told| !is_explained(told, nodes)).cloned());
+    let quarantines = quarantines(nodes);
+    let unharmed = quarantines.iter().filter(|(at, count)| **count > 0 && !nodes.harmed.contains(*at));
+    violations.extend(unharmed.map(|(at, count)| {
+        format!("{count} replicas of node {} were taken out of service, to which nothing was done", at + 1)
+    }));
     violations.extend(out_of_service(nodes).iter().map(|out| format!("still out of service: {out}")));
     violations.extend(injected.iter().filter(|fault| fault.recovered_s.is_none()).map(|fault| {
         let Injected { kind, target, at_s, .. } = fault;
@@ -111,8 +122,17 @@ fn conclude(options: &Options, nodes: &Nodes, seen: Seen<'_>) -> Result<Report, 
     }));
     let mut recovered: Vec<f64> = injected.iter().filter_map(|fault| fault.recovered_s).collect();
     let mut faults: BTreeMap<Kind, u64> = BTreeMap::new();
-    for fault in &injected {
+    for fault in injected.iter().filter(|fault| fault.felt != Some(0)) {
         *faults.entry(fault.kind).or_default() += 1;
+    }
+    let impossible = impossible(nodes);
+    if injected.len() >= 2 * Kind::ALL.len() {
+        let never = Kind::ALL.into_iter().filter(|kind| !faults.contains_key(kind));
+        violations.extend(
+            never
+                .filter(|kind| !impossible.contains_key(kind))
+                .map(|kind| format!("{kind:?} was never felt")),
+        );
     }
     let acknowledged = load.acknowledged.load(Ordering::Relaxed);
     let per_second = load.per_second();
@@ -128,9 +148,11 @@ fn conclude(options: &Options, nodes: &Nodes, seen: Seen<'_>) -> Result<Report, 
         verdict,
         violations,
         faults,
+        impossible,
         recovery_s: quantiles(&mut recovered),
         seconds_without_service: per_second.iter().filter(|count| **count == 0).count(),
         quarantined,
+        quarantines: quarantines.into_iter().map(|(at, count)| (at as u64 + 1, count)).collect(),
         flipped: nodes.flipped.clone(),
         proxied_bytes: nodes.proxies.iter().map(Proxy::passed).sum(),
         injected,
@@ -149,42 +171,79 @@ async fn start(options: &Options, dir: &std::path::Path) -> std::io::Result<Node
                 .to_owned(),
         ..ClusterSettings::default()
     };
-    let specs = NodeSpec::cluster(dir, &settings);
-    let mut proxies = Vec::new();
-    for spec in &specs {
+    let sandbox = tokio::task::block_in_place(|| Sandbox::probe(dir));
+    let mut specs = NodeSpec::cluster(dir, &settings);
+    let (mut proxies, mut all_behind, mut disks) = (Vec::new(), Vec::new(), Vec::new());
+    for spec in &mut specs {
         // The same port of another loopback address.
         let behind = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), spec.peer.port());
-        let text = fs::read_to_string(&spec.config)?;
+        let mut text = fs::read_to_string(&spec.config)?;
+        if sandbox.lacks(Need::SmallDisks).is_none() {
+            let mount = dir.join(format!("disk-{}", spec.id));
+            disks.push(tokio::task::block_in_place(|| SmallDisk::make(&mount))?);
+            let data = mount.join("data");
+            text = text.replace(&*spec.data.to_string_lossy(), &data.to_string_lossy());
+            spec.data = data;
+        }
         // In front of the first section.
         fs::write(&spec.config, format!("listen.peer = \"{behind}\"\n{text}"))?;
         proxies.push(Proxy::start(spec.peer, behind).await?);
+        all_behind.push(behind);
     }
     let rng = SeededRng::new(options.seed);
     let victim = usize::try_from(rng.below(u64::from(options.nodes))).expect("a handful");
     let running = tokio::task::block_in_place(|| Node::start_all(&specs)).into_iter().map(Some).collect();
-    Ok(Nodes { specs, running, proxies, rng, victim, flipped: Vec::new() })
+    let (behind, flipped, harmed) = (all_behind, Vec::new(), BTreeSet::new());
+    Ok(Nodes { specs, running, proxies, behind, disks, sandbox, rng, victim, flipped, harmed })
+}
+
+/// Kinds that this machine does not let happen, and why.
+fn impossible(nodes: &Nodes) -> BTreeMap<Kind, String> {
+    let lacking = |kind: Kind| Some((kind, nodes.sandbox.lacks(kind.need()?)?.to_owned()));
+    Kind::ALL.into_iter().filter_map(lacking).collect()
+}
+
+/// How often each node has taken a replica out of service, by its log.
+fn quarantines(nodes: &Nodes) -> BTreeMap<usize, u64> {
+    let count = |spec: &NodeSpec| {
+        let log = fs::read(&spec.log).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter(|line| line.contains("group quarantined")).count() as u64
+    };
+    nodes.specs.iter().map(count).enumerate().collect()
 }
 
 /// Fault after fault, every kind in turn, in an order that is drawn anew each time.
-async fn disturb(nodes: &mut Nodes, load: &Load, time: Duration) -> Vec<Injected> {
+async fn disturb(
+    nodes: &mut Nodes,
+    load: &Load,
+    time: Duration,
+    violations: &mut Vec<String>,
+) -> Vec<Injected> {
     let mut injected = Vec::new();
+    let impossible = impossible(nodes);
+    let possible: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !impossible.contains_key(kind)).collect();
     let mut waiting: Vec<Kind> = Vec::new();
     while load.began.elapsed() < time {
         sleep(CALM).await;
         if waiting.is_empty() {
-            waiting = Kind::ALL.to_vec();
+            waiting = possible.clone();
         }
         let at = usize::try_from(nodes.rng.below(waiting.len() as u64)).expect("a few kinds");
         let kind = waiting.swap_remove(at);
         let at_s = load.began.elapsed().as_secs_f64();
-        let target = nodes.strike(kind).await;
+        let struck = nodes.strike(kind).await;
         let (end_s, end_ms) = (load.began.elapsed().as_secs_f64(), load.elapsed_ms());
         let end = Instant::now();
         while !load.is_served_since(end_ms) && end.elapsed() < RECOVERY_MAX {
             sleep(Duration::from_millis(5)).await;
         }
         let recovered_s = (end.elapsed() < RECOVERY_MAX).then(|| end.elapsed().as_secs_f64());
-        injected.push(Injected { at_s, end_s, kind, target, recovered_s });
+        match struck {
+            Ok(Struck { target, felt }) => {
+                injected.push(Injected { at_s, end_s, kind, target, felt, recovered_s });
+            }
+            Err(error) => violations.push(format!("{kind:?} could not be done at {at_s:.1} s: {error}")),
+        }
     }
     injected
 }
@@ -255,11 +314,6 @@ fn broken(nodes: &Nodes) -> Vec<(usize, u64, String)> {
         }
     }
     broken
-}
-
-/// Only the node whose files are flipped may have replicas out of service.
-fn is_explained(told: &str, nodes: &Nodes) -> bool {
-    !nodes.flipped.is_empty() && told.starts_with(&format!("node {} ", nodes.victim + 1))
 }
 
 /// Notes what is acknowledged in each second.

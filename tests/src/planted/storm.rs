@@ -45,7 +45,8 @@ impl Storm {
                 faults
             }
             Self::Rot => every(150, |round| {
-                vec![Fault::RotLog { node: node(round / 8 / GROUPS), group: 1 + round % GROUPS }]
+                let (node, group) = (node(round / 8 / GROUPS), 1 + round % GROUPS);
+                vec![Fault::RotLog { node, group, loses_state: true }]
             }),
             Self::Cuts => every(1_000, |round| {
                 vec![Fault::CutLog { node: 0, group: 1 + round % GROUPS, cut: Cut::BelowState }]

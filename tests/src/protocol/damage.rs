@@ -67,22 +67,18 @@ pub(crate) fn remove(disk: &SimDisk, root: &Path) -> bool {
         .is_ok()
 }
 
-/// Flips a few bits in one written place of one of the files below `root`.
+/// Flips a bit of one of the files below `root`, at a place that is not padding.
 pub(crate) fn rot(disk: &SimDisk, root: &Path, dice: &mut Dice) -> bool {
-    let files: Vec<_> =
-        disk.files().into_iter().filter(|(path, bytes)| path.starts_with(root) && *bytes > 0).collect();
+    let files: Vec<_> = copy(disk, root).into_iter().filter(|(_, content)| !content.is_empty()).collect();
     if files.is_empty() {
         return false;
     }
-    let (path, _) = &files[dice.pick(files.len())];
-    let written = disk.written(path).unwrap_or_default();
-    if written.is_empty() {
+    let (path, content) = &files[dice.pick(files.len())];
+    let told: Vec<_> = content.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect();
+    if told.is_empty() {
         return false;
     }
-    let range = &written[dice.pick(written.len())];
-    let offset = range.start + dice.below(range.end - range.start);
-    let mask = 1_u8 << dice.below(8);
-    disk.flip(path, offset, mask).is_ok()
+    disk.flip(path, told[dice.pick(told.len())] as u64, 1_u8 << dice.below(8)).is_ok()
 }
 
 impl World {
@@ -161,14 +157,18 @@ impl World {
             }
             Fault::ForeignState { node, group, from } => self.give_foreign_state(node, GroupId(group), from),
             Fault::CutLog { node, group, cut } => self.take_log_end(node, GroupId(group), cut),
-            Fault::RotLog { node, group } => {
+            Fault::RotLog { node, group, loses_state } => {
                 let group = GroupId(group);
                 if !self.may_lose(group, node) || self.stop(node, group).is_none() {
                     return false;
                 }
                 self.excuse(node, group);
                 let disk = self.nodes[node].disk.clone();
-                rot(&disk, &paths(group).wal(), &mut self.dice) && self.go_on_damaged(node, group)
+                let rotted = rot(&disk, &paths(group).wal(), &mut self.dice);
+                if loses_state {
+                    remove(&disk, &paths(group).state());
+                }
+                self.go_on_damaged(node, group) && rotted
             }
             Fault::RotSnapshot { node, group, loses_state } => {
                 let group = GroupId(group);

@@ -85,7 +85,7 @@ fn draw_damage(dice: &mut Dice, (node, from): (usize, usize), group: u64, ms: u6
             let cut = if dice.permille(500) { Cut::BelowState } else { Cut::Rewritten };
             Fault::CutLog { node, group, cut }
         }
-        9 | 10 => Fault::RotLog { node, group },
+        9 | 10 => Fault::RotLog { node, group, loses_state: dice.permille(600) },
         _ => Fault::RotSnapshot { node, group, loses_state: dice.permille(500) },
     }
 }

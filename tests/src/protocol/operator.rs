@@ -142,11 +142,6 @@ impl World {
         let config = std::sync::Arc::clone(&self.configs[&group]);
         let descriptor = first_descriptor(group);
         let created = self.nodes[node].create(descriptor, owner, Birth::Joining, &config);
-        // A node without replicas does nothing else that would notice.
-        if !self.nodes[node].disk.is_powered() {
-            self.power_goes(node);
-            return false;
-        }
         if created.is_ok() {
             if let Some(task) = self.task_mut(group) {
                 task.is_made = true;

@@ -73,6 +73,10 @@ impl World {
         let answers: Vec<_> = repairing.answers.values().cloned().collect();
         let verdict = repairing.steps.judge(&answers);
         if verdict == Verdict::default() {
+            // What an operator is told then: "replace this replica".
+            if answers.len() == NODES - 1 && answers.iter().all(EntriesAnswer::has_compacted) {
+                self.lost(node, group);
+            }
             return;
         }
         let is_diverged = verdict.diverged.is_some();

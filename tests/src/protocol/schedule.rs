@@ -99,8 +99,9 @@ pub enum Fault {
     SnapshotsLost { node: usize, group: u64 },
     /// The end of a replica's log is taken away: it must refuse to start, and is replaced.
     CutLog { node: usize, group: u64, cut: Cut },
-    /// A bit of a replica's log flips at rest. What is lost is fetched of others, or the replica is replaced.
-    RotLog { node: usize, group: u64 },
+    /// A bit of a replica's log flips at rest; its store may be lost with it, so that what has rotted is needed. It is
+    /// fetched of others, or the replica is replaced.
+    RotLog { node: usize, group: u64, loses_state: bool },
     /// A bit of one of a replica's snapshots flips at rest; its store may be lost with it.
     RotSnapshot { node: usize, group: u64, loses_state: bool },
     /// A wall clock is set.

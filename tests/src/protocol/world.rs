@@ -184,6 +184,10 @@ impl World {
         if !self.nodes[node].is_up || self.nodes[node].life != life {
             return;
         }
+        // It was cut where nothing looked: in a start, or while a directory was made.
+        if !self.nodes[node].disk.is_powered() {
+            return self.power_goes(node);
+        }
         self.nodes[node].ticks += 1;
         let (clock, is_second) =
             (self.nodes[node].machine.clock.clone(), self.nodes[node].ticks.is_multiple_of(TICKS_PER_LOOK));
@@ -317,7 +321,7 @@ impl World {
     }
 
     /// The power was cut within a call.
-    pub(crate) fn power_goes(&mut self, node: NodeAt) {
+    fn power_goes(&mut self, node: NodeAt) {
         let (keeps, down) = self.power_cuts[node].take().unwrap_or((Keeps::Sectors, Duration::from_secs(1)));
         *self.ctx.counts.faults.entry("power cut within a call").or_default() += 1;
         self.crash(node, keeps, down);

@@ -76,5 +76,6 @@ fn every_seed_holds_what_must_hold() {
             "no start took row {row} of the gate's table"
         );
     }
+    assert!(counts.repairs > 0, "no log was ever repaired");
     assert!(faults_min.is_some_and(|least| least >= FAULTS_MIN), "a seed had {faults_min:?} faults");
 }

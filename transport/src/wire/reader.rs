@@ -31,7 +31,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Bytes held at the moment.
-    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }

@@ -68,6 +68,15 @@ fn reply() -> CallReply {
     }
 }
 
+/// Everything that reads bytes of a network: as a stream of frames, and as the body of every kind.
+fn decode_anything(bytes: &[u8]) -> Result<(), WireError> {
+    for kind in fuzzing::kinds() {
+        // Every refusal is fine here; only a panic is not.
+        let _ = fuzzing::body(kind, bytes);
+    }
+    fuzzing::stream(bytes, bytes.len()).1
+}
+
 fn body_of(frame: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&frame[HEADER_BYTES..])
 }

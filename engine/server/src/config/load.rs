@@ -79,6 +79,18 @@ pub fn load(sources: &Sources) -> Result<LoadedConfig, ConfigError> {
     loader.finish(&sources.file)
 }
 
+/// The settings of a file of this text alone: as [`load`], but no file of a secret is opened. For fuzzing.
+///
+/// # Errors
+/// As [`load`].
+#[doc(hidden)]
+pub fn load_text(text: &str) -> Result<LoadedConfig, ConfigError> {
+    let mut loader = Loader::default();
+    file::parse(&mut loader, text);
+    check::check(&mut loader);
+    loader.finish(Path::new("text"))
+}
+
 /// Settings while they are collected.
 #[derive(Debug, Default)]
 pub(super) struct Loader {

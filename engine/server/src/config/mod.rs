@@ -23,6 +23,8 @@ mod word;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use load::load_text;
 pub use load::{FlagValue, LoadedConfig, Sources, VARIABLE_PREFIX, load};
 pub use print::Printed;
 pub use problem::{ConfigError, Origin, Problem};

@@ -326,7 +326,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-async fn make_call(frontend: &Frontend, ticket: Ticket, call: Call) -> (Ticket, Answer) {
+pub(super) async fn make_call(frontend: &Frontend, ticket: Ticket, call: Call) -> (Ticket, Answer) {
     let (backend, access) = (frontend.backend.as_ref(), ticket.access());
     let answer = match call {
         Call::Read(keys) => {

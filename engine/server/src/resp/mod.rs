@@ -11,6 +11,8 @@ mod connection;
 mod descriptors;
 mod encode;
 mod execute;
+#[doc(hidden)]
+pub mod fuzzing;
 mod glob;
 mod inline;
 mod introspect;

@@ -22,7 +22,7 @@ mod job;
 mod judge;
 mod report_form;
 mod serve;
-mod wire;
+pub(super) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,11 @@
 //! One group's failure stays one group's failure, and nothing is claimed that is not so.
 
 use quorate_storage::Index;
+use quorate_storage::disk::DiskFault;
 
-use super::node::{TestNode, cluster, config, leader, put_anyhow};
-use crate::actor::{Lifecycle, ReadLevel};
+use super::kv::{kv_cluster, put_kv, read_kv};
+use super::node::{DEADLINE, TestNode, cluster, config, leader, put_anyhow};
+use crate::actor::{Lifecycle, Quarantine, ReadLevel, Remedy, StopMode};
 use crate::error::Error;
 
 #[tokio::test(start_paused = true)]
@@ -121,4 +123,20 @@ async fn a_single_voter_whose_sync_fails_never_acknowledges() {
     let Error::Quarantined { reason, .. } = error else { panic!("{error:?}") };
     assert!(reason.contains("log write failed"), "{reason}");
     assert!(nodes[0].handle.status().applied <= Index(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_while_a_snapshot_is_published_is_restored_without_waiting_for_a_write() {
+    let (_network, mut nodes, _) = kv_cluster(1, &config()).await;
+    let node = &mut nodes[0];
+    put_kv(node, "a", "1").await.unwrap();
+    node.disk.fail_once("/state/", DiskFault::FailedSyncs);
+    node.handle.publish_snapshot(DEADLINE).await.unwrap_err();
+    node.handle.stop(StopMode::Now).await;
+    let Some(Quarantine { remedy, .. }) = node.handle.quarantine() else { panic!("it is still in service") };
+    assert_eq!(remedy, Remedy::Rebuild);
+    node.store_is_rotten = true;
+    node.restart().await;
+    node.serves().await;
+    assert_eq!(read_kv(node, "a").await.as_deref(), Some(b"1".as_slice()));
 }

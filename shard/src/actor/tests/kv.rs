@@ -16,7 +16,7 @@ use quorate_telemetry::SeededRng;
 
 use super::network::Network;
 use super::node::{DEADLINE, TestNode, UID, cluster, leader};
-use crate::actor::{Applied, GroupConfig, StateContext, StateMachineFactory};
+use crate::actor::{Applied, GroupConfig, ReadLevel, StateContext, StateMachineFactory};
 use crate::error::Error;
 
 /// Makes the machines of one node.
@@ -175,4 +175,12 @@ pub(super) async fn put_kv(node: &TestNode, key: &str, value: &str) -> std::resu
     let op = Op::Put(Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
     let command = KvCommand { conditions: Vec::new(), ops: vec![op] };
     node.handle.propose(command.encode().unwrap(), RangeEpoch(1), DEADLINE).await
+}
+
+pub(super) async fn read_kv(node: &TestNode, key: &str) -> Option<Vec<u8>> {
+    let key = key.to_owned();
+    let read = node.handle.read_with(ReadLevel::Linearizable, DEADLINE, move |state| {
+        state.as_kv().unwrap().get(key.as_bytes()).unwrap()
+    });
+    read.await.unwrap().map(|value| value.to_vec())
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use quorate_storage::disk::{Disk, DiskFault};
 
-use super::kv::{kv_cluster, put_kv};
+use super::kv::{kv_cluster, put_kv, read_kv};
 use super::node::{DEADLINE, DIR, TestNode, config};
-use crate::actor::{BloatConfig, GroupConfig, Lifecycle, ReadLevel, Remedy, StopMode};
+use crate::actor::{BloatConfig, GroupConfig, Lifecycle, Remedy, StopMode};
 
 /// Most writes until a store is bloated, looked at and built anew.
 const WRITES_MAX: usize = 2_000;
@@ -27,14 +27,6 @@ fn looking() -> GroupConfig {
 fn generations(node: &TestNode) -> Vec<String> {
     let entries = node.disk.list(&Path::new(DIR).join("state")).unwrap();
     entries.into_iter().map(|entry| entry.name).collect()
-}
-
-async fn read(node: &TestNode, key: &str) -> Option<Vec<u8>> {
-    let key = key.to_owned();
-    let read = node.handle.read_with(ReadLevel::Linearizable, DEADLINE, move |state| {
-        state.as_kv().unwrap().get(key.as_bytes()).unwrap()
-    });
-    read.await.unwrap().map(|value| value.to_vec())
 }
 
 /// A value of so many bytes, another one each round.
@@ -95,9 +87,9 @@ async fn a_bloated_store_is_built_anew_while_writes_go_on() {
             node.restart().await;
             node.serves().await;
         }
-        assert_eq!(read(&node, "last").await.as_deref(), Some(b"1".as_slice()));
+        assert_eq!(read_kv(&node, "last").await.as_deref(), Some(b"1".as_slice()));
         for i in written - 10..written {
-            let found = read(&node, &format!("k{}", i % 10)).await;
+            let found = read_kv(&node, &format!("k{}", i % 10)).await;
             assert_eq!(found.as_deref(), Some(value(i).as_bytes()), "restarted: {restarts}");
         }
     }
@@ -113,7 +105,7 @@ async fn a_stop_in_the_middle_leaves_the_store_as_it_was() {
         assert_eq!(generations(node), ["1"], "{mode:?}");
         node.restart().await;
         node.serves().await;
-        assert_eq!(read(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()), "{mode:?}");
+        assert_eq!(read_kv(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()), "{mode:?}");
     }
 }
 
@@ -129,7 +121,7 @@ async fn a_quarantine_in_the_middle_leaves_the_store_as_it_was() {
     assert_eq!(generations(node), ["1"]);
     node.restart().await;
     node.serves().await;
-    assert_eq!(read(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+    assert_eq!(read_kv(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +138,7 @@ async fn a_new_store_that_cannot_be_written_is_given_up_and_counted() {
     );
     node.disk.heal();
     until("a rebuild", || stats.rebuilt.get() > 0).await;
-    assert_eq!(read(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+    assert_eq!(read_kv(node, "k7").await.as_deref(), Some(filled(5, MIB).as_bytes()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +155,7 @@ async fn a_switch_that_fails_halfway_takes_the_group_out_of_service_and_a_start_
     node.store_is_rotten = true;
     node.restart().await;
     node.serves().await;
-    assert_eq!(read(node, "k1").await.as_deref(), Some(filled(5, MIB).as_bytes()));
+    assert_eq!(read_kv(node, "k1").await.as_deref(), Some(filled(5, MIB).as_bytes()));
     assert_eq!(generations(node).len(), 1);
 }
 
@@ -180,7 +172,7 @@ async fn a_rebuild_that_writes_overtake_is_given_up_and_counted() {
     until("an end of it", || stats.rebuilds_overtaken.get() + stats.rebuilt.get() > 0).await;
     assert_eq!(stats.rebuilt.get(), 0, "40 MiB were applied meanwhile");
     assert_eq!(node.handle.status().lifecycle, Lifecycle::Running);
-    assert_eq!(read(node, "large").await.map(|value| value[0]), Some(b'4'));
+    assert_eq!(read_kv(node, "large").await.map(|value| value[0]), Some(b'4'));
     // In quieter times it succeeds.
     until("a rebuild", || stats.rebuilt.get() > 0).await;
     assert_eq!((stats.rebuilds_failed.get(), generations(node).len()), (0, 1));

@@ -245,6 +245,19 @@ fn messages_for_or_from_another_incarnation_or_group_are_dropped() {
     refused_as(&mut cluster, RaftMessage { from: message.to, ..message }, Refusal::ImpossibleSender);
 }
 
+/// raft-rs refuses such a candidate its pre-vote, says so in the replica's own term, 0, and panics on that.
+#[test]
+fn a_joining_replica_drops_a_pre_vote_of_less_priority() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.elect();
+    let mut message = genuine(&mut cluster, Kind::Heartbeat);
+    let joining = ReplicaId(4);
+    cluster.join(joining);
+    (message.to, message.to_incarnation) = (joining, replica(joining.get()).incarnation);
+    (message.kind, message.priority) = (Kind::RequestPreVote, -1);
+    refused_as(&mut cluster, message, Refusal::Unsupported);
+}
+
 #[test]
 fn an_unbound_sender_is_bound_by_its_first_message() {
     let mut cluster = Cluster::new(3, 1);

@@ -147,3 +147,11 @@ fn the_name_of_the_cluster_is_carried_where_it_is_known() {
     let named = Manifest { cluster_name: Some("production".to_owned()), ..unnamed };
     assert_eq!(Manifest::decode(&named.encode(), Path::new("manifest.json")).unwrap(), named);
 }
+
+#[test]
+fn sizes_that_overflow_are_summed_up_to_the_largest_number() {
+    let mut manifest = take(&SimDisk::new()).unwrap();
+    manifest.groups.iter_mut().for_each(|group| group.token.bytes = u64::MAX);
+    assert!(manifest.groups.len() > 1);
+    assert_eq!(manifest.bytes(), u64::MAX);
+}

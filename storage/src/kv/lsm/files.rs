@@ -100,8 +100,33 @@ fn read_version(disk: &dyn Disk, dir: &Path, read: &mut dyn FnMut(u64)) -> Resul
     tables.ok_or(Error::Corrupt { what: "version file", file: path, offset: 0, expected: 0, found: 0 })
 }
 
+/// How many tables a version file names. Its checksum has been checked.
+pub(crate) fn count_tables(version: &[u8]) -> Option<usize> {
+    parse_version(version).map(|tables| tables.len())
+}
+
+/// Whether a version file has as many sections as it says. The library makes room for all of them before it reads the
+/// first, or their checksum.
+///
+/// The last 38 bytes are a magic (4), a version (1), a kind of checksum (1), a checksum (16), and where the table of
+/// sections stands and how long it is (8 each). The table is a magic (4), a count (4), and for each section two numbers
+/// (8 each), the length of its name (2) and the name.
+fn has_its_sections(version: &[u8]) -> bool {
+    const TRAILER_BYTES: usize = 38;
+    const SECTION_BYTES: usize = 18;
+    let count = || {
+        let trailer = version.len().checked_sub(TRAILER_BYTES)?;
+        let at = u64::from_le_bytes(*version.get(trailer + 22..)?.first_chunk()?);
+        let table = version.get(usize::try_from(at).ok()?..trailer)?;
+        let count = u32::from_le_bytes(*table.get(4..)?.first_chunk()?);
+        Some((count as usize, table.len()))
+    };
+    count().is_some_and(|(count, table_bytes)| count <= table_bytes / SECTION_BYTES)
+}
+
 /// The tables a version file names. Its checksum has been checked.
 fn parse_version(version: &[u8]) -> Option<Vec<NamedTable>> {
+    has_its_sections(version).then_some(())?;
     let archive = sfa::Reader::from_reader(&mut Cursor::new(version)).ok()?;
     let section = archive.toc().section(b"tables")?;
     let start = usize::try_from(section.pos()).ok()?;

@@ -15,7 +15,7 @@ mod shadow;
 mod shared;
 mod tree;
 
-pub(crate) use files::check_files;
+pub(crate) use files::{check_files, count_tables};
 pub(crate) use shadow::open_shadow;
 pub(crate) use shared::LsmShared;
 

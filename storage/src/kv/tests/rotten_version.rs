@@ -10,7 +10,7 @@ use quorate_telemetry::{BootId, SeededRng, SimClock, ThreadWorkers};
 
 use crate::disk::RealDisk;
 use crate::ids::Index;
-use crate::kv::{Batch, KvEngine, StoreConfig, StoreKind, StoreShared, record};
+use crate::kv::{Batch, KvEngine, StoreConfig, StoreKind, StoreShared, count_lsm_tables, record};
 
 /// Each is flushed to a table of its own.
 const BATCHES: u64 = 3;
@@ -57,4 +57,19 @@ fn a_tree_whose_version_or_its_name_has_a_flipped_bit_is_not_opened() {
     }
     assert!(tried > 8 * 100, "{tried} bits");
     assert_eq!(engine().open(dir.path()).unwrap().durable_index(), Index(BATCHES));
+}
+
+/// The library makes room for the sections a version claims to have before it looks at the first.
+#[test]
+fn a_version_that_claims_more_sections_than_it_has_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let version = names.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with('v'));
+    let whole = fs::read(version.unwrap()).unwrap();
+    assert!(count_lsm_tables(&whole).is_some());
+    let table = whole.windows(4).rposition(|magic| magic == b"TOC!").unwrap();
+    let mut claiming = whole.clone();
+    claiming[table + 4..table + 8].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(count_lsm_tables(&claiming), None);
 }

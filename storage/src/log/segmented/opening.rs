@@ -19,7 +19,8 @@ impl From<Segment> for ClosedSegment {
         let first = segment.summary.first();
         let bytes = segment.bytes;
         let repairs = Arc::from(segment.summary.repairs);
-        Self { number: segment.name.number, path: Arc::from(segment.path), first, refs, repairs, bytes }
+        let (number, id) = (segment.name.number, segment.head.header.file);
+        Self { number, path: Arc::from(segment.path), id, first, refs, repairs, bytes }
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn create_segment(
     let open = OpenSegment {
         number: name.number,
         path: Arc::from(name.path(&place.dir)),
+        id: head.header.file,
         file,
         summary,
         end: HEAD_PAGE_BYTES,
@@ -66,6 +68,7 @@ pub(super) fn take_up(
     let open = OpenSegment {
         number: segment.name.number,
         path: Arc::from(segment.path),
+        id: segment.head.header.file,
         file: Arc::from(file),
         summary: segment.summary,
         end,

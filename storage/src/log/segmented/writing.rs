@@ -129,6 +129,7 @@ impl SegmentedLog {
         view.closed.push(ClosedSegment {
             number: sealed.number,
             path: sealed.path,
+            id: sealed.id,
             first: sealed.summary.first(),
             refs: None,
             repairs: Arc::from(sealed.summary.repairs),

@@ -52,15 +52,16 @@ fn every_flipped_bit_of_a_table_is_found() {
     }
 }
 
-#[test]
-fn a_segment_head_is_pinned() {
-    let owner =
-        FileOwner { group: GroupUid([1; 16]), replica: ReplicaId(2), incarnation: Incarnation([3; 16]) };
-    let head = SegmentHead {
+fn owner() -> FileOwner {
+    FileOwner { group: GroupUid([1; 16]), replica: ReplicaId(2), incarnation: Incarnation([3; 16]) }
+}
+
+fn head() -> SegmentHead {
+    SegmentHead {
         header: FileHeader {
             kind: FileKind::Log,
             version: 1,
-            owner,
+            owner: owner(),
             file: FileId([4; 16]),
             key: KeyId::CLEAR,
         },
@@ -74,7 +75,12 @@ fn a_segment_head_is_pinned() {
             hard_state: HardState { term: Term(2), vote: Some(ReplicaId(9)), commit: Index(3) },
             snapshots: vec![birth()],
         },
-    };
+    }
+}
+
+#[test]
+fn a_segment_head_is_pinned() {
+    let (owner, head) = (owner(), head());
     let page = head.encode();
     assert_eq!(crc32fast::hash(&page), HEAD_CRC, "the bytes of a segment head changed");
     assert_eq!(SegmentHead::decode(&page, &owner, Path::new("f")).unwrap(), head);
@@ -97,3 +103,20 @@ fn a_segment_is_named_by_first_index_and_number() {
 
 const BATCH_CRC: u32 = 0xc762_b7bc;
 const HEAD_CRC: u32 = 0x8734_44f2;
+
+/// Counting on from them would overflow.
+#[test]
+fn numbers_that_no_log_reaches_are_damage() {
+    let far = EntryId { term: Term(1), index: Index(u64::MAX) };
+    let head = SegmentHead { last: far, ..head() };
+    assert!(SegmentHead::decode(&head.encode(), &owner(), Path::new("f")).unwrap_err().is_corruption());
+    let mut builder = BatchBuilder::default();
+    builder.begin();
+    builder.record(&Record::Compact(far));
+    builder.begin_body();
+    assert!(BatchTable::at_front(builder.finish(FileId([5; 16]), 77, 0)).is_none());
+    builder.begin();
+    builder.record(&Record::Proof);
+    builder.begin_body();
+    assert!(BatchTable::at_front(builder.finish(FileId([5; 16]), u64::MAX, 0)).is_none());
+}

@@ -14,7 +14,7 @@ use quorate_telemetry::SeededRng;
 
 use super::conformance::{Harness, suite};
 use super::{LogBatch, LogConfig, LogPlace, LogStore, SegmentedLog, UnreadableEntry};
-use crate::disk::{CrashMode, Disk, RealDisk, SimDisk};
+use crate::disk::{CrashMode, Disk, OpenMode, RealDisk, SimDisk};
 use crate::entry::{Entry, EntryId, EntryKind, HardState};
 use crate::error::Error;
 use crate::identity::FileOwner;

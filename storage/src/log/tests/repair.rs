@@ -23,7 +23,7 @@ pub(super) fn written(index: u64) -> Entry {
 pub(super) fn rot(disk: &SimDisk, index: u64) {
     let payload = written(index).payload;
     for (path, bytes) in disk.files() {
-        let file = disk.open(&path, crate::disk::OpenMode::Read).unwrap();
+        let file = disk.open(&path, OpenMode::Read).unwrap();
         let mut content = vec![0; usize::try_from(bytes).unwrap()];
         file.read_exact_at(&mut content, 0).unwrap();
         if let Some(at) = content.windows(payload.len()).position(|window| window == &payload[..]) {

@@ -163,3 +163,72 @@ fn an_entry_that_rots_while_the_log_is_open_is_an_error_of_the_read() {
     assert!(matches!(error, Error::Corrupt { what: "entry", offset: 4096, .. }), "{error}");
     assert_eq!(read(&log, 3, 5).len(), 2, "others are not concerned");
 }
+
+/// The whole of a file.
+fn content(disk: &SimDisk, path: &Path) -> Vec<u8> {
+    let file = disk.open(path, OpenMode::Read).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// A seal is believed for its checksum; what it says must fit together all the same.
+#[test]
+fn a_seal_of_any_numbers_with_right_checksums_is_an_error_or_harmless() {
+    const END: usize = 28;
+    let disk = closed_log();
+    let (sealed, bytes) = disk.files().first().cloned().unwrap();
+    let whole = content(&disk, &sealed);
+    let end = usize::try_from(bytes).unwrap() - END;
+    assert!(whole[end..].starts_with(b"QSEAL"));
+    let start = usize::try_from(u64::from_le_bytes(*whole[end + 8..].first_chunk().unwrap())).unwrap();
+    let mut tried = 0;
+    for at in start..end - 8 {
+        for number in [0, 1, 40, 1 << 40, u64::MAX] {
+            let mut changed = whole.clone();
+            changed[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            let crc = crc32fast::hash(&changed[start..end]);
+            changed[end + 20..end + 24].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32fast::hash(&changed[end..end + 24]);
+            changed[end + 24..].copy_from_slice(&crc.to_le_bytes());
+            let fork = disk.fork();
+            fork.open(&sealed, OpenMode::Write).unwrap().write_all_at(&changed, 0).unwrap();
+            let Ok(log) = open(&fork) else { continue };
+            for index in 2..=LAST {
+                let _ = log.reader().entries(Index(index), Index(index + 1), u64::MAX);
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "{tried} were opened");
+}
+
+/// A page of another file where the first page of a batch should be: the second table is right, and tells what was lost.
+#[test]
+fn a_batch_under_the_first_page_of_another_files_is_never_served_as_that_one() {
+    let written = |what: &str, calls: usize| {
+        let disk = new_disk();
+        // File ids come from the calls so far.
+        (0..calls).for_each(|_| drop(disk.size(Path::new("/g"))));
+        let mut log = create(&disk);
+        let entries = (2..5).map(|index| Entry { payload: what.repeat(600).into(), ..entry(index, 1) });
+        log.append(&[LogBatch { entries: entries.collect(), ..batch(2..2, 1) }], true).unwrap();
+        log.prove().unwrap();
+        disk
+    };
+    let (own, other) = (written("own", 0), written("his", 1));
+    let path = own.files().first().unwrap().0.clone();
+    let page = content(&other, &path)[4096..8192].to_vec();
+    own.open(&path, OpenMode::Write).unwrap().write_all_at(&page, 4096).unwrap();
+    let log = open(&own).unwrap();
+    assert!(log.is_damaged());
+    let unreadable: Vec<_> =
+        log.unreadable(Index(2), Index(5)).unwrap().iter().map(|entry| entry.id.index.get()).collect();
+    assert!(unreadable.contains(&2), "{unreadable:?}");
+    for index in 2..5 {
+        match log.reader().entries(Index(index), Index(index + 1), u64::MAX) {
+            Ok(found) => assert!(found[0].payload.starts_with(b"own"), "{index} is another log's"),
+            Err(error) => assert!(unreadable.contains(&index) && error.is_corruption(), "{index}: {error}"),
+        }
+    }
+}

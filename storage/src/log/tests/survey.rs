@@ -193,13 +193,9 @@ fn a_missing_segment_is_told() {
 fn a_closed_segment_whose_seal_reads_as_zeros_is_told() {
     let disk = closed_log();
     let (path, bytes) = disk.files()[1].clone();
-    let before = crate::log::segment::find_seal(
-        &*disk.open(&path, crate::disk::OpenMode::Read).unwrap(),
-        &path,
-        bytes,
-    );
+    let before = crate::log::segment::find_seal(&*disk.open(&path, OpenMode::Read).unwrap(), &path, bytes);
     let (at, _) = before.unwrap().expect("a closed segment is sealed");
-    let file = disk.open(&path, crate::disk::OpenMode::Write).unwrap();
+    let file = disk.open(&path, OpenMode::Write).unwrap();
     file.write_all_at(&vec![0; usize::try_from(bytes - at).unwrap()], at).unwrap();
     let (_, found, _) = look(&disk, Depth::Everything);
     assert!(found.iter().any(|found| found.is_redundant && location(found).0 == path), "{found:?}");

@@ -83,7 +83,7 @@ fn a_record_of_an_unknown_kind_is_refused_and_never_cut() {
     // What a later release would write: the proof as a record of its own kind, with right checksums.
     log.prove().unwrap();
     let path = disk.files()[0].0.clone();
-    let file = disk.open(&path, crate::disk::OpenMode::Write).unwrap();
+    let file = disk.open(&path, OpenMode::Write).unwrap();
     let mut head = [0; 104];
     file.read_exact_at(&mut head, 8192).unwrap();
     head[64] = 9;

@@ -70,10 +70,9 @@ impl Replica {
                     Some(writer) => writer.persist_applied(index).map(|()| self.machine.durable_applied()),
                     None => Ok(index),
                 };
-                if let Ok(durable) = persisted {
-                    ctx.laws.applied.persisted(self.who(), durable);
-                }
                 self.marker_raised(ctx, &persisted);
+                let durable = persisted.map_err(Failure::State)?;
+                ctx.laws.applied.persisted(self.who(), durable);
             }
         }
         if !self.apply_queue.is_empty() && !self.is_applying {

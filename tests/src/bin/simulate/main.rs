@@ -1,5 +1,7 @@
 //! Runs simulations, by seed or by schedule.
 
+mod record;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use quorate_tests::full_stack;
 use quorate_tests::protocol::{self, Failed, Plan, Schedule, Summary};
+
+use self::record::Run;
 
 #[derive(Parser)]
 #[command(name = "simulate", about = "Runs seeds of a simulation and says which failed")]
@@ -33,6 +37,9 @@ struct Cli {
     /// Makes the schedule of a seed that fails smaller, and prints that.
     #[arg(long)]
     shrink: bool,
+    /// Adds what the seeds came to to the record in this file (JSON).
+    #[arg(long)]
+    record: Option<PathBuf>,
 }
 
 /// Why there is nothing to report.
@@ -42,6 +49,8 @@ enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} holds no schedule: {source}")]
     Parse { path: PathBuf, source: serde_json::Error },
+    #[error("cannot add to the record {path}: {source}")]
+    Record { path: PathBuf, source: std::io::Error },
 }
 
 #[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
@@ -50,7 +59,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.schedule {
         _ if cli.full_stack => full_stack(&cli),
         Some(path) => read(path).map(|schedule| replay(&schedule, cli.shrink)),
-        None => Ok(seeds(&cli)),
+        None => seeds(&cli),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("simulate: {error}");
@@ -122,11 +131,32 @@ fn full_stack(cli: &Cli) -> Result<ExitCode, Error> {
         summary.acknowledged,
         summary.installed
     );
-    Ok(if summary.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let run = Run {
+        simulation: "full_stack".to_owned(),
+        commit: record::commit(),
+        first_seed: cli.first_seed,
+        seeds: cli.seeds,
+        seconds: cli.seconds,
+        passed: summary.passed,
+        failed: summary.failed,
+        simulated_hours: simulated / 3_600.0,
+        speed_per_core: (simulated / took / threads.get() as f64).round(),
+        faults: summary.fired.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect(),
+    };
+    finish(cli, run)
+}
+
+/// Records the run, if that was asked for.
+fn finish(cli: &Cli, run: Run) -> Result<ExitCode, Error> {
+    let code = if run.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    if let Some(path) = &cli.record {
+        record::add(path, run).map_err(|source| Error::Record { path: path.clone(), source })?;
+    }
+    Ok(code)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this tool is for")]
-fn seeds(cli: &Cli) -> ExitCode {
+fn seeds(cli: &Cli) -> Result<ExitCode, Error> {
     let plan =
         Plan { first_seed: cli.first_seed, seeds: cli.seeds, seconds: cli.seconds, threads: cli.threads };
     let began = Instant::now();
@@ -145,13 +175,14 @@ fn seeds(cli: &Cli) -> ExitCode {
     let hours = summary.simulated.as_secs_f64() / 3_600.0;
     let Summary { counts, passed, failed, .. } = &summary;
     println!(
-        "elections {}, membership changes {}, snapshots published {}, installed {}, quarantines {}, torn batches {}, \
-         acknowledged writes {}, reads {}, open-ended {}",
+        "elections {}, membership changes {}, snapshots published {}, installed {}, quarantines {}, repairs {}, \
+         torn batches {}, acknowledged writes {}, reads {}, open-ended {}",
         counts.elections,
         counts.conf_changes,
         counts.snapshots_published,
         counts.snapshots_installed,
         counts.quarantines,
+        counts.repairs,
         counts.torn_batches,
         counts.acknowledged_writes,
         counts.reads,
@@ -168,7 +199,19 @@ fn seeds(cli: &Cli) -> ExitCode {
         failed.len(),
         counts.faults_fired()
     );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let run = Run {
+        simulation: "protocol".to_owned(),
+        commit: record::commit(),
+        first_seed: cli.first_seed,
+        seeds: cli.seeds,
+        seconds: cli.seconds,
+        passed: *passed,
+        failed: failed.iter().map(|failed| failed.schedule.seed).collect(),
+        simulated_hours: hours,
+        speed_per_core: speed.round(),
+        faults: counts.faults.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+    };
+    finish(cli, run)
 }
 
 /// What failed, its schedule, and how to see it again.
