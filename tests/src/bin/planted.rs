@@ -145,9 +145,8 @@ fn try_all(names: &[String], three: Option<&str>, out: Option<&Path>) -> Result<
 
 fn told(tried: &Tried) -> &str {
     match tried {
-        Tried::Found(told) => told,
+        Tried::Found(told) | Tried::Failed(told) => told,
         Tried::Missed => "MISSED",
-        Tried::Failed(told) => told,
     }
 }
 

@@ -42,6 +42,8 @@ pub fn survey(simulation: Simulation, seeds: u64, threads: usize) -> BTreeMap<St
         }
     });
     let mut found = found.into_inner();
-    found.values_mut().for_each(|surveyed| surveyed.seeds.sort_unstable());
+    for surveyed in found.values_mut() {
+        surveyed.seeds.sort_unstable();
+    }
     found
 }

@@ -7,7 +7,7 @@ use super::{Checked, Law, Laws, Who, broken};
 
 impl Laws {
     /// The round of a read that `who` was asked for holds at `index`: not behind what somebody had been told of before.
-    pub(crate) fn barrier(&self, (group, replica): Who, told_before: Index, index: Index) -> Checked {
+    pub(crate) fn barrier((group, replica): Who, told_before: Index, index: Index) -> Checked {
         if index >= told_before {
             return Ok(());
         }

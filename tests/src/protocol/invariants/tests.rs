@@ -174,8 +174,8 @@ fn a_read_of_an_older_state_or_of_another_value_is_stale() {
     breaks(laws.read(who(1), &key, (Index(3), Index(2)), Some(&old)), Law::NoStaleRead);
     breaks(laws.read(who(1), &key, (Index(3), Index(3)), Some(&old)), Law::NoStaleRead);
     laws.read(who(1), &key, (Index(3), Index(3)), Some(&new)).expect("it is the newest");
-    breaks(laws.barrier(who(1), Index(3), Index(2)), Law::NoStaleRead);
-    laws.barrier(who(1), Index(3), Index(3)).expect("nobody was told of more");
+    breaks(Laws::barrier(who(1), Index(3), Index(2)), Law::NoStaleRead);
+    Laws::barrier(who(1), Index(3), Index(3)).expect("nobody was told of more");
 }
 
 #[test]
