@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const ROOT: &str = "/sys/fs/cgroup";
 /// In 100 ms of each CPU.
 const CPU_MICROS: &str = "4000";
-/// Memory beyond what it has.
-const MEMORY_BYTES: &str = "2097152";
+/// Memory beyond what it has, file cache included.
+const MEMORY_BYTES: &str = "131072";
 
 /// What is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,13 +15,10 @@ impl Dropping {
     /// `percent` of the packets to `node`, and of those from it if `both`.
     pub(super) fn begin(node: SocketAddr, percent: u32, both: bool) -> io::Result<Self> {
         let (address, port) = (node.ip(), node.port());
-        let mut rules = vec![format!("ip daddr {address} tcp dport {port}")];
-        rules.extend(both.then(|| format!("ip saddr {address} tcp sport {port}")));
-        let rules: Vec<_> = rules
-            .into_iter()
-            .map(|rule| format!("{rule} numgen random mod 100 < {percent} counter drop\n"))
-            .collect();
-        let rules = rules.concat();
+        let some = if percent < 100 { format!("numgen random mod 100 < {percent} ") } else { String::new() };
+        let back = both.then(|| format!("ip saddr {address} tcp sport {port} {some}counter drop\n"));
+        let rules =
+            format!("ip daddr {address} tcp dport {port} {some}counter drop\n{}", back.unwrap_or_default());
         nft(&format!(
             "table inet {TABLE} {{\nchain in {{\ntype filter hook input priority 0;\n{rules}}}\n}}\n"
         ))?;

@@ -27,7 +27,7 @@ use crate::checker::{Limits, Recorder, Verdict, check};
 use crate::process::{ClusterSettings, Node, NodeSpec, quorate_binary};
 
 /// Clients of a run.
-const CLIENTS: u32 = 24;
+const CLIENTS: u32 = 48;
 /// After a fault: for every key to be served again.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// Between two faults.

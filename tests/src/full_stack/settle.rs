@@ -67,9 +67,11 @@ impl Settle {
         }
         self.next_look = now + LOOK;
         self.hear(shared);
+        // To the end: what was asked for under faults may still take a replica away.
+        let is_whole = self.mend(sim, nemesis, shared);
         match self.phase {
             Phase::Mending => {
-                if self.mend(sim, nemesis, shared) {
+                if is_whole {
                     shared.lock().clients.pause_max = Duration::from_millis(100);
                     self.phase = Phase::Working;
                 }

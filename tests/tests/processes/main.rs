@@ -1,6 +1,7 @@
 //! The real binary, real sockets, real files, SIGKILL.
 
 mod backups;
+mod chaos;
 mod client;
 mod cluster_client;
 mod cold_start;
