@@ -3,7 +3,7 @@
 //! A [`Target`] must return, whatever the bytes: a panic is a bug. It asserts what else must hold: what was accepted is
 //! read back as it is written again; what a log gives is what was written into it; no length makes anybody allocate more
 //! than the bytes are worth ([`replay`]). Where a checksum stands in front of a structure, a target tries the bytes as
-//! they are, and then with every checksum made right ([`seal`]), so that changes reach what is behind.
+//! they are, and then with every checksum made right (`seal`), so that changes reach what is behind.
 //!
 //! `cargo test -p quorate-tests --test fuzz` replays the corpus and seeded mutations of it; `tests/fuzz.sh` looks for
 //! new inputs.
