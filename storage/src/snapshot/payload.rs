@@ -75,15 +75,19 @@ impl SnapshotPayload {
     /// Reads what is left, without looking into it.
     ///
     /// # Errors
-    /// [`crate::Error::Io`].
+    /// [`crate::Error::Corrupt`] if what was parsed reaches into the footer; [`crate::Error::Io`].
     pub fn drain(&mut self) -> Result<()> {
-        self.file.skip_to(self.footer_at())
+        let (at, footer_at) = (self.file.offset(), self.footer_at());
+        if at > footer_at {
+            return Err(corrupt("snapshot footer", self.file.path(), footer_at, [at, footer_at]));
+        }
+        self.file.skip_to(footer_at)
     }
 
     /// Whether everything that was read is what its writer wrote. Drains what is left.
     ///
     /// # Errors
-    /// [`crate::Error::Io`]; [`crate::Error::Corrupt`] with [`SnapshotFault::FileCrc`]: nothing that was parsed may be used.
+    /// As [`SnapshotPayload::drain`]; [`crate::Error::Corrupt`] with [`SnapshotFault::FileCrc`]: nothing that was parsed may be used.
     pub fn verify(mut self) -> Result<()> {
         self.drain()?;
         let (expected, found) = (self.token.crc, self.file.crc());

@@ -15,7 +15,7 @@ use quorate_storage::{EntryId, Index, Term};
 use quorate_telemetry::SeededRng;
 
 use super::Target;
-use super::fixture::{BORN, disk_with, full_record, owner, read, record};
+use super::fixture::{BORN, disk_with, full_record, owner, read, record, write};
 use super::seal::{self, crc, u32_at, u64_at};
 use super::source::Source;
 
@@ -48,6 +48,7 @@ fn open(bytes: &[u8]) {
     if let Ok((found, label)) = read_token(&disk, path) {
         assert!(is_whole && found == token && label.record.applied == id);
     }
+    look_into_front(&disk, bytes, token, is_whole);
     let Ok(mut reader) = SnapshotReader::open(&disk, path, token) else { return };
     let mut last: Option<Bytes> = None;
     while let Ok(Some((key, _))) = reader.next_record() {
@@ -58,6 +59,17 @@ fn open(bytes: &[u8]) {
         assert!(is_whole, "verified, and not what its token says");
         assert_eq!(damage, 0, "verified, and damaged");
     }
+}
+
+/// As a start does that skips the restore: the state header first, the checksum of the whole file later. Under its name.
+fn look_into_front(disk: &SimDisk, bytes: &[u8], token: SnapshotToken, is_whole: bool) {
+    let dir = SnapshotDir::new(Arc::new(disk.clone()), DIR.into(), owner());
+    write(disk, &dir.path_of(token.id), bytes);
+    assert!(dir.usable(&[token]).is_ok_and(|usable| usable == [token]), "it is there, of its size");
+    let Ok(mut payload) = dir.payload(token) else { return };
+    let header = payload.state_header();
+    let is_verified = payload.verify().is_ok();
+    assert_eq!(is_verified, is_whole, "two ways of verifying differ: {header:?}");
 }
 
 /// Makes every checksum right, as far as lengths allow to find it; and the numbers that only repeat others.

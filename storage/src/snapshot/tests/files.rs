@@ -214,3 +214,21 @@ fn sweeping_removes_orphans_and_nothing_else() {
     let left: Vec<_> = disk.files().into_iter().map(|(path, _)| path).collect();
     assert_eq!(left, [dir.path_of(kept.id), aside]);
 }
+
+/// Its last bytes are the checksum of the state header, and the file's footer at once.
+#[test]
+fn a_file_that_ends_with_its_state_header_is_corrupt() {
+    let disk = disk();
+    let dir = dir_on(&disk);
+    let whole = publish(&dir, 7, &Vec::new()).unwrap();
+    let mut bytes = super::file_bytes(&disk, &dir, &whole);
+    // Index and tail go.
+    bytes.truncate(bytes.len() - 24 - 20);
+    let crc = u32::from_le_bytes(*bytes.last_chunk().unwrap());
+    let cut = SnapshotToken { bytes: bytes.len() as u64, crc, ..whole };
+    disk.truncate(&dir.path_of(cut.id), cut.bytes).unwrap();
+    let mut payload = dir.payload(cut).unwrap();
+    assert!(payload.state_header().unwrap().is_some());
+    assert!(payload.drain().unwrap_err().is_corruption());
+    assert!(payload.verify().unwrap_err().is_corruption());
+}
