@@ -166,8 +166,12 @@ impl SnapshotReceiver {
             stats.failed.increment();
             ChunkReply::Refused
         });
-        let is_waiting = matches!(*slot, Slot::Receiving { .. });
-        self.heard_ms.store(if is_waiting { self.now_ms() } else { u64::MAX }, Ordering::Relaxed);
+        match &*slot {
+            // Who is told to wait is not the one that is waited for.
+            Slot::Receiving { spool, .. } if *spool.token() != request.token => {}
+            Slot::Receiving { .. } => self.heard_ms.store(self.now_ms(), Ordering::Relaxed),
+            _ => self.heard_ms.store(u64::MAX, Ordering::Relaxed),
+        }
         reply
     }
 

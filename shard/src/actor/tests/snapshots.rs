@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_storage::disk::Disk;
 use quorate_storage::snapshot::SnapshotToken;
 use quorate_storage::{ConfChange, ConfChangeOp, NodeId, ReplicaDescriptor, ReplicaId};
 
 use super::kv::{kv_cluster, put_kv};
 use super::network::Network;
-use super::node::{DEADLINE, TestNode, cluster, config, incarnation, leader, put_anyhow, snapshot_path};
+use super::node::{
+    DEADLINE, GROUP, TestNode, UID, cluster, config, incarnation, leader, put_anyhow, snapshot_path,
+};
+use crate::actor::outbound::SNAPSHOT_CHUNK;
+use crate::actor::snapshot_chunk::{ChunkReply, ChunkRequest};
 use crate::actor::{GroupConfig, Lifecycle, ReadLevel};
 use crate::error::Error;
 
@@ -287,6 +292,28 @@ async fn what_nobody_sends_any_more_is_dropped() {
     network.heal(4);
     let last = put_anyhow(&nodes, "b=1").await;
     joining.applies(last.id.index).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_is_gone_keeps_no_place_although_another_one_asks_for_it() {
+    let (network, nodes) = cluster(3, &short_logs()).await;
+    fill(&nodes, "a", 200).await;
+    let sent = leader(&nodes).await.handle.publish_snapshot(DEADLINE).await.unwrap();
+    let joining = join(&nodes, &network).await;
+    until("half of it", || joining.handle.stats().snapshots.received_bytes.get() > 20_000).await;
+    network.cut(4);
+    // The next leader's own: of the same position, and other bytes.
+    let token = SnapshotToken { crc: !sent.crc, ..sent };
+    let (to, bytes) = (incarnation(4), Bytes::new());
+    let request = ChunkRequest { group: GROUP, uid: UID, to, token, offset: 0, crc: 0, bytes }.encode();
+    let mut replies = Vec::new();
+    for _ in 0..15 {
+        let reply = joining.handle.serve_group(NodeId(2), SNAPSHOT_CHUNK, request.clone()).await;
+        replies.extend(ChunkReply::decode(&reply));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(replies.first(), Some(&ChunkReply::Busy), "{replies:?}");
+    assert!(replies.contains(&ChunkReply::GoOn { received: 0 }), "{replies:?}");
 }
 
 #[tokio::test(start_paused = true)]

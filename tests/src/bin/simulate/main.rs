@@ -40,6 +40,9 @@ struct Cli {
     /// Adds what the seeds came to to the record in this file (JSON).
     #[arg(long)]
     record: Option<PathBuf>,
+    /// Prints what the nodes log: a level, or directives such as "info,quorate_shard=debug".
+    #[arg(long)]
+    log: Option<String>,
 }
 
 /// Why there is nothing to report.
@@ -56,6 +59,14 @@ enum Error {
 #[expect(clippy::print_stderr, reason = "a command line tool tells its user")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(directives) = &cli.log {
+        // The wall clock says nothing of a simulation.
+        tracing_subscriber::fmt()
+            .with_env_filter(directives)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+    }
     let outcome = match &cli.schedule {
         _ if cli.full_stack => full_stack(&cli),
         Some(path) => read(path).map(|schedule| replay(&schedule, cli.shrink)),
