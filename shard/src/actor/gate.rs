@@ -140,10 +140,15 @@ impl Gate<'_> {
         let mut tokens = self.tokens;
         let mut damaged = Vec::new();
         let mut first_failure: Option<Error> = None;
+        // What another start may get over: the snapshot is sound, and nobody else's is needed.
+        let mut passing_failure: Option<Error> = None;
         let mut has_volatile_gap = false;
         loop {
             let decision = self.decide(tokens.last().copied(), has_volatile_gap);
             if let Outcome::Refused(reason) = decision.outcome {
+                if let Some(cause) = passing_failure {
+                    return Err(StartError::Open { group: self.group, cause });
+                }
                 if reason == RefusalReason::Gap && !self.has_nobody_else() {
                     return Ok(self.wait((tokens, damaged), first_failure.as_ref()));
                 }
@@ -182,11 +187,15 @@ impl Gate<'_> {
                 Err(Stuck::Snapshot(error)) => {
                     tracing::error!(group = %self.group, %error, "a snapshot that is needed cannot be used");
                     let is_corrupt = error.is_corruption();
+                    if !is_corrupt {
+                        passing_failure.get_or_insert_with(|| error.clone());
+                    }
                     let failure = first_failure.get_or_insert(error).clone();
                     let (newest, older) = tokens.split_last().unzip();
                     let older: &[SnapshotToken] = older.unwrap_or_default();
-                    if older.is_empty() && (!is_corrupt || self.has_nobody_else()) {
-                        return Err(StartError::Open { group: self.group, cause: failure });
+                    if older.is_empty() && (passing_failure.is_some() || self.has_nobody_else()) {
+                        let cause = passing_failure.unwrap_or(failure);
+                        return Err(StartError::Open { group: self.group, cause });
                     }
                     damaged.extend(newest.filter(|_| is_corrupt));
                     if older.is_empty() {

@@ -191,7 +191,9 @@ impl World {
         let replica = self.nodes[node].replica_mut(group)?;
         let proven = replica.prove_now();
         let who = replica.who();
-        if !proven || !self.nodes[node].disk.is_powered() {
+        // The look at the store below is not what a failure that is armed is to strike.
+        let is_armed = !self.nodes[node].armed.is_empty();
+        if !proven || is_armed || !self.nodes[node].disk.is_powered() {
             return None;
         }
         self.ctx.laws.applied.damaged(who);

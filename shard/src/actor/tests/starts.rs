@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use quorate_storage::disk::{Disk, OpenMode};
+use quorate_storage::disk::{Disk, DiskFault, OpenMode};
 use quorate_telemetry::stats::{ColdStartOutcome, QuarantineReason};
 
 use super::node::{DEADLINE, DIR, TestNode, cluster, config, leader, put_anyhow, snapshot_path};
@@ -57,6 +57,25 @@ async fn a_start_without_an_intact_snapshot_is_refused_and_touches_nothing() {
     assert!(
         handle.propose("a=1".into(), 1.into(), DEADLINE).await.unwrap_err().to_string().contains("corrupt")
     );
+}
+
+/// What is told decides what brings the group back: a file that is corrupt stays so.
+#[tokio::test(start_paused = true)]
+async fn where_one_snapshot_is_corrupt_and_the_other_cannot_be_read_now_another_start_may_do() {
+    let mut node = with_two_snapshots().await;
+    let tokens = node.log().snapshots;
+    let [corrupt @ .., older, newest] = tokens.as_slice() else { panic!("{tokens:?}") };
+    for token in corrupt.iter().chain([newest]) {
+        node.disk.flip(&snapshot_path(token.id), token.bytes / 2, 0xff).unwrap();
+    }
+    node.disk.fail(&snapshot_path(older.id).to_string_lossy(), DiskFault::FailedReads);
+    let error = node.try_restart().await.unwrap_err();
+    let StartError::Open { cause, .. } = &error else { panic!("{error:?}") };
+    assert!(!cause.is_corruption() && cause.is_store_failure(), "{cause}");
+    node.disk.heal();
+    node.restart().await;
+    node.serves().await;
+    assert_eq!(node.get("k29", ReadLevel::Linearizable).await.unwrap(), "v");
 }
 
 #[tokio::test(start_paused = true)]
