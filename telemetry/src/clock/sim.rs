@@ -69,10 +69,11 @@ impl SimClock {
     }
 
     /// The simulated host is started again, maybe in a new runtime: monotonic time begins at zero with the next
-    /// reading, and shows `wall` then. The same `boot_id` as before is a crash of the process, another one a power cut.
+    /// reading, shows `wall` then, and runs at the true rate. The same `boot_id` as before is a crash of the process,
+    /// another one a power cut.
     pub fn restart(&self, wall: Duration, boot_id: BootId) {
         let mut state = self.0.lock();
-        *state = State { origin: None, anchor: Duration::ZERO, wall, rate_ppm: state.rate_ppm, boot_id };
+        *state = State { origin: None, anchor: Duration::ZERO, wall, rate_ppm: 1_000_000, boot_id };
     }
 }
 
@@ -148,8 +149,11 @@ mod tests {
         let clock = SimClock::new(START, BootId([1; 16]));
         assert_eq!(clock.monotonic(), Duration::ZERO);
         tokio::time::sleep(SECOND * 10).await;
+        clock.set_rate_ppm(0);
         clock.restart(START + SECOND * 30, BootId([2; 16]));
         assert_eq!((clock.monotonic(), clock.wall()), (Duration::ZERO, START + SECOND * 30));
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(clock.wall(), START + SECOND * 31, "it does not stand still any more");
         assert_eq!(clock.boot_id(), BootId([2; 16]));
     }
 }
