@@ -27,6 +27,8 @@ pub(super) struct Load {
 /// What one part of a run measured.
 pub(super) struct Part {
     pub(super) latency: Histogram<u64>,
+    /// The longest latency of the writes that ended in each second, in microseconds.
+    pub(super) worst_us: Vec<u64>,
     pub(super) errors: u64,
     pub(super) elapsed: Duration,
 }
@@ -36,7 +38,12 @@ impl Part {
     pub(super) fn with(&self, next: &Self) -> Self {
         let mut latency = self.latency.clone();
         latency.add(&next.latency).expect("equal bounds");
-        Self { latency, errors: self.errors + next.errors, elapsed: self.elapsed + next.elapsed }
+        Self {
+            latency,
+            worst_us: [self.worst_us.as_slice(), &next.worst_us].concat(),
+            errors: self.errors + next.errors,
+            elapsed: self.elapsed + next.elapsed,
+        }
     }
 }
 
@@ -47,6 +54,7 @@ struct Shared {
 
 struct Measured {
     latency: Histogram<u64>,
+    worst_us: Vec<u64>,
     errors: u64,
     since: Instant,
 }
@@ -65,7 +73,16 @@ pub(super) struct Rate {
 impl Measured {
     fn new() -> Self {
         let latency = Histogram::new_with_max(LATENCY_US_MAX, 3).expect("bounds are constants");
-        Self { latency, errors: 0, since: Instant::now() }
+        Self { latency, worst_us: Vec::new(), errors: 0, since: Instant::now() }
+    }
+
+    fn record(&mut self, micros: u64) {
+        self.latency.saturating_record(micros);
+        let second = usize::try_from(self.since.elapsed().as_secs()).unwrap_or(usize::MAX);
+        if self.worst_us.len() <= second {
+            self.worst_us.resize(second + 1, 0);
+        }
+        self.worst_us[second] = self.worst_us[second].max(micros);
     }
 }
 
@@ -84,9 +101,9 @@ impl Load {
 
     /// What was measured since the last call, or the start.
     pub(super) fn take(&self) -> Part {
-        let Measured { latency, errors, since } =
+        let Measured { latency, worst_us, errors, since } =
             std::mem::replace(&mut *self.shared.measured.lock(), Measured::new());
-        Part { latency, errors, elapsed: since.elapsed() }
+        Part { latency, worst_us, errors, elapsed: since.elapsed() }
     }
 
     pub(super) async fn stop(mut self) {
@@ -110,7 +127,7 @@ async fn write(node: Node, client: u32, rate: Rate, shared: Arc<Shared>) {
         let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(LATENCY_US_MAX);
         let mut measured = shared.measured.lock();
         if is_written {
-            measured.latency.saturating_record(micros);
+            measured.record(micros);
         } else {
             measured.errors += 1;
         }

@@ -23,6 +23,8 @@ const LARGE: GroupId = GroupId(1);
 const NODES: u64 = 4;
 /// How often the state of a replica is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// By then the store has merged what the large group was filled with.
+const SETTLE: Duration = Duration::from_secs(40);
 /// After it a publish or an install has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Snapshots are published when a follower needs one, never because of the log.
@@ -121,6 +123,7 @@ async fn measure(nodes: &[Node], options: &Options) -> Result<(f64, Vec<Round>),
         groups: options.groups,
         seed: options.seed,
     };
+    tokio::time::sleep(SETTLE).await;
     let load = Load::start(nodes, rate);
     let mut rounds = Vec::new();
     for _ in 0..options.runs {

@@ -30,6 +30,8 @@ pub(super) struct Phase {
     p50_us: u64,
     p99_us: u64,
     p999_us: u64,
+    /// The longest of each second.
+    worst_us: Vec<u64>,
 }
 
 /// One round. Ratios are those of 99th percentiles to the mean of the two quiet phases'.
@@ -65,6 +67,7 @@ impl Phase {
             p50_us: quantile(0.5),
             p99_us: quantile(0.99),
             p999_us: quantile(0.999),
+            worst_us: part.worst_us.clone(),
         }
     }
 }

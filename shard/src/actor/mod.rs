@@ -20,7 +20,7 @@ mod label;
 pub(crate) mod launch;
 pub(crate) mod mailbox;
 mod observe;
-mod on_worker;
+pub(crate) mod on_worker;
 pub(crate) mod open;
 mod outbound;
 mod pending;

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::actor::compaction::Trailing;
 use crate::actor::mailbox::{Event, Published, Settled};
-use crate::actor::on_worker::OnWorker;
+use crate::actor::on_worker::{OnWorker, STEP_BYTES};
 use crate::actor::publish::Events;
 use crate::actor::publish_steps::PublishStep;
 use crate::actor::shared::Shared;
@@ -23,10 +23,6 @@ use crate::log_writer::LogWriter;
 
 /// All snapshots of a group, the one being written among them, take at most so many times the bytes of the state.
 const STATE_BYTES_FACTOR: u64 = 3;
-/// What is written between two looks at the node's budget.
-const WRITE_BYTES: u64 = 1 << 20;
-/// What is read back between two looks at the node's budget.
-const READ_BACK_BYTES: u64 = 1 << 20;
 
 /// What a publishing works with.
 pub(crate) struct PublishJob {
@@ -206,7 +202,7 @@ impl PublishJob {
             let (mut view, mut writer) = writing.take();
             let step = move || {
                 let before = writer.bytes();
-                let is_done = view.write_some(&mut writer, WRITE_BYTES)?;
+                let is_done = view.write_some(&mut writer, STEP_BYTES)?;
                 let bytes = writer.bytes() - before;
                 Ok((view, writer, bytes, is_done))
             };
@@ -245,10 +241,10 @@ impl PublishJob {
         let dir = self.dir.clone();
         let mut back = self.on_worker(move || dir.read_back(token)).await?;
         loop {
-            self.deps.snapshots.take_bytes(back.left().min(READ_BACK_BYTES)).await;
+            self.deps.snapshots.take_bytes(back.left().min(STEP_BYTES)).await;
             let (stepped, is_done) = self
                 .on_worker(move || {
-                    let is_done = back.step(READ_BACK_BYTES)?;
+                    let is_done = back.step(STEP_BYTES)?;
                     Ok((back, is_done))
                 })
                 .await?;

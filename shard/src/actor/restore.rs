@@ -5,9 +5,10 @@ use std::sync::Arc;
 use quorate_storage::GroupId;
 use tokio::sync::oneshot;
 
+use crate::actor::on_worker::STEP_BYTES;
 use crate::actor::run::Actor;
 use crate::actor::spec::GroupDeps;
-use crate::applier::{Restoration, STEP_BYTES};
+use crate::applier::Restoration;
 
 impl Actor {
     /// On a task of its own, which ends with the actor: then the state goes back to the applier, to be closed.

@@ -11,6 +11,7 @@ use quorate_telemetry::Rng;
 use quorate_transport::{RaftMessage, RequestError};
 use tokio::sync::oneshot;
 
+use crate::actor::on_worker::STEP_BYTES;
 use crate::actor::outbound::SNAPSHOT_CHUNK;
 use crate::actor::shared::Shared;
 use crate::actor::snapshot_chunk::{ChunkReply, ChunkRequest};
@@ -22,8 +23,6 @@ const CHUNK_DEADLINE: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// What is read back at once when the file is suspected.
-const READ_BACK_BYTES: u64 = 1 << 20;
 
 /// What a transfer works with.
 pub(crate) struct Transfer {
@@ -116,8 +115,8 @@ impl Transfer {
             Err(failure) => return self.put_aside(failure).await,
         };
         loop {
-            self.deps.snapshots.take_bytes(back.left().min(READ_BACK_BYTES)).await;
-            let step = move || back.step(READ_BACK_BYTES).map(|is_done| (back, is_done));
+            self.deps.snapshots.take_bytes(back.left().min(STEP_BYTES)).await;
+            let step = move || back.step(STEP_BYTES).map(|is_done| (back, is_done));
             match self.on_worker(step).await {
                 Ok((_, true)) => return None,
                 Ok((stepped, false)) => back = stepped,

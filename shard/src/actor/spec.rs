@@ -237,7 +237,7 @@ pub struct SnapshotConfig {
     pub follower_grace: Duration,
     /// Snapshot files kept, as far as they take no more than three times the newest. Default 3; at least 2.
     pub kept: usize,
-    /// Bytes of a file in one transfer request. Default 1 MiB; 1 to 4 MiB.
+    /// Bytes of a file in one transfer request. Default 256 KiB; at most 4 MiB.
     pub chunk_bytes: u32,
     /// For a whole transfer, beside the time its bytes take at the node's rate; and for a receiver to hear of its
     /// sender before it gives up. Default 60 s; at least 1 s.
@@ -279,7 +279,7 @@ impl Default for SnapshotConfig {
             trailing_bytes: 64 << 20,
             follower_grace: Duration::from_secs(60),
             kept: 3,
-            chunk_bytes: 1 << 20,
+            chunk_bytes: 256 << 10,
             send_deadline: Duration::from_secs(60),
             file_bytes_max: 1 << 40,
             reserve_bytes: 64 << 20,

@@ -12,7 +12,7 @@ mod queue;
 mod restore;
 
 pub(crate) use lent::Lent;
-pub(crate) use restore::{Restoration, STEP_BYTES};
+pub(crate) use restore::Restoration;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

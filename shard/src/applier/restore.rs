@@ -12,11 +12,9 @@ use quorate_storage::state::AppliedRecord;
 
 use super::{Inner, State};
 use crate::actor::mailbox::Event;
+use crate::actor::on_worker::STEP_BYTES;
 use crate::actor::quarantine::Failure;
 use crate::core::InstallStep;
-
-/// Bytes of keys and values that one step takes.
-pub(crate) const STEP_BYTES: u64 = 1 << 20;
 
 /// A restore under way. Dropped before its end it gives the state back as it was, and nothing is applied to it.
 pub(crate) struct Restoration {

@@ -15,7 +15,7 @@ use crate::snapshot::SnapshotSource;
 use crate::state::{AppliedRecord, RecordHasher, StateDigest};
 
 /// Bytes after which a batch of records is written.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Bytes of keys and values after which a store that is built writes out what it holds: what it syncs at once, the logs
 /// on the same disk wait for.

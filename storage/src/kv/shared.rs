@@ -72,7 +72,7 @@ pub struct StoreConfig {
     /// `lsm`: bytes of one group's memtable; above it it is flushed, at twice as much its writes wait. Default
     /// 16 MiB, at least 64 KiB.
     pub group_memtable_bytes_max: u64,
-    /// `lsm`: a memtable that was not written for this long is flushed. Default 10 s.
+    /// `lsm`: a memtable of 16 KiB or more that was not written for this long is flushed. Default 10 s.
     pub flush_idle_after: Duration,
     /// `lsm`: bytes of the block cache. Default 32 MiB.
     pub block_cache_bytes_max: u64,

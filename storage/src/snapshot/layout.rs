@@ -14,8 +14,8 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) const BLOCK_BODY_BYTES_TARGET: usize = 64 * 1024;
 
 /// A file that is written is synced each time so many bytes have gathered: the system never has more to write at
-/// once, so that the syncs of logs on the same disk do not wait behind a gigabyte.
-pub(super) const SYNC_BYTES: u64 = 1 << 20;
+/// once, so that the syncs of logs on the same disk do not wait behind a gigabyte, nor their threads behind this one.
+pub(super) const SYNC_BYTES: u64 = 256 << 10;
 
 /// Lengths in front of each record.
 pub(super) const RECORD_HEADER_BYTES: usize = 8;

@@ -87,7 +87,8 @@ impl SnapshotSpool {
         self.received == self.token.bytes
     }
 
-    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every MiB. A refused chunk changes nothing: the stream can go on at
+    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every 256 KiB. A refused chunk changes nothing: the
+    /// stream can go on at
     /// [`Self::received`].
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::snapshot::{SnapshotLabel, SnapshotSink, SnapshotToken};
 /// A snapshot that is being written, beside its final name. Dropped before [`SnapshotWriter::finish`], it
 /// removes what it wrote.
 ///
-/// Memory: one block, and 16 bytes per block written (25 MB for 100 GiB). Blocking; syncs every MiB and at the end.
+/// Memory: one block, and 16 bytes per block written (25 MB for 100 GiB). Blocking; syncs every 256 KiB and at the end.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,

@@ -10,13 +10,10 @@ use tokio::sync::oneshot;
 
 use super::LookedAt;
 use super::bloat::Limit;
-use crate::actor::on_worker::OnWorker;
+use crate::actor::on_worker::{OnWorker, STEP_BYTES};
 use crate::actor::shared::Shared;
 use crate::actor::spec::GroupDeps;
 use crate::applier::{Applier, ApplyWork};
-
-/// What is built between two looks at the node's rate.
-const STEP_BYTES: u64 = 1 << 20;
 
 /// What a byte that is built counts: it is read, and written by the store.
 const COST: u64 = 2;

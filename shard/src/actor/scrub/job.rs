@@ -8,12 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{ScrubOutcome, Scrubbed};
 use crate::actor::mailbox::Event;
+use crate::actor::on_worker::STEP_BYTES;
 use crate::actor::shared::Shared;
 use crate::actor::spec::GroupDeps;
 use crate::applier::{Applier, ApplyWork};
-
-/// What is read between two looks at the node's rate.
-const STEP_BYTES: u64 = 1 << 20;
 
 /// What a scan works with.
 pub(super) struct ScrubJob {

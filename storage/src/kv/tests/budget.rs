@@ -62,9 +62,11 @@ fn a_group_that_is_not_written_gives_its_memtable_back() {
     let at_once =
         StoreShared::new(config, Arc::new(AtOnce), Arc::new(SimClock::new(Duration::ZERO, BootId([1; 16]))));
     let dir = tempfile::tempdir().unwrap();
-    for (shared, name, is_flushed) in [(&shared, "a", false), (&at_once, "b", true)] {
+    let cases =
+        [(&shared, "a", 20_000, false), (&at_once, "b", 20_000, true), (&at_once, "c", 10_000, false)];
+    for (shared, name, bytes, is_flushed) in cases {
         let mut machine = open(shared, &dir, name);
-        put(&mut machine, 1, 100);
+        put(&mut machine, 1, bytes);
         shared.tick();
         assert!(shared.memtable_bytes() > 0, "it was written since the last tick");
         shared.tick();

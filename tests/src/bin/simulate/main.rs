@@ -13,6 +13,10 @@ use quorate_tests::protocol::{self, Failed, Plan, Schedule, Summary};
 
 use self::record::Run;
 
+/// As in the server; a simulation does little but allocate.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "simulate", about = "Runs seeds of a simulation and says which failed")]
 struct Cli {
