@@ -87,9 +87,8 @@ impl SnapshotSpool {
         self.received == self.token.bytes
     }
 
-    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every 256 KiB. A refused chunk changes nothing: the
-    /// stream can go on at
-    /// [`Self::received`].
+    /// Takes the next chunk. Not durable before [`Self::finish`], though synced every 256 KiB. A refused chunk changes
+    /// nothing: the stream can go on at [`Self::received`].
     ///
     /// # Errors
     /// [`Error::Corrupt`] if its checksum, its offset or its total is wrong, or it is empty or reaches behind
