@@ -150,13 +150,23 @@ fn told(tried: &Tried) -> &str {
     }
 }
 
+/// Most characters of what a law says that a table has room for.
+const TOLD_MAX: usize = 240;
+
+fn shortened(told: &str) -> String {
+    match told.char_indices().nth(TOLD_MAX) {
+        Some((end, _)) => format!("{} …", &told[..end]),
+        None => told.to_owned(),
+    }
+}
+
 /// A row of a table in Markdown.
 fn add_row(report: &mut String, mistake: &Mistake, tried: &Tried, took: Duration) {
     let planted = Planted::ALL.iter().find(|planted| planted.name() == mistake.name);
     let what = planted.map_or("", |planted| planted.description());
     let by = match &mistake.caught {
         Caught::Test { package, test } => format!("`{package}` `{test}`"),
-        _ => told(tried).replace('|', "\\|"),
+        _ => shortened(told(tried)).replace('|', "\\|"),
     };
     // Writing to a string does not fail.
     let _ = writeln!(report, "| `{}`: {what} | {by} | {:.1} |", mistake.name, took.as_secs_f64());
