@@ -1,7 +1,8 @@
 //! The state header of a snapshot: what the state machine must know before the records.
 //!
-//! Bytes: magic (4), version (2), length of the body (2), body, CRC-32 of everything before it (4). A file may
-//! have none (legacy: the records follow at once), version 1 or version 2; a writer writes the newest.
+//! Bytes: magic (4), version (2), length of the body (2), body, CRC-32 of everything before it (4); these are frozen for
+//! ever, so that a rotten version is told from a newer one. A file may have none (legacy: the records follow at once),
+//! version 1 or version 2; a writer writes the newest.
 
 use std::path::Path;
 
@@ -59,7 +60,7 @@ impl StateHeader {
     /// where it stands in the file at `path`.
     ///
     /// # Errors
-    /// [`Error::NewerFormat`] for an unknown version, [`Error::Corrupt`] for a length that no version has.
+    /// [`Error::Corrupt`] for a length that its version does not have, or version 0.
     pub(super) fn length(prefix: [u8; PREFIX_BYTES], path: &Path, offset: u64) -> Result<usize> {
         let version = u16::from_le_bytes([prefix[4], prefix[5]]);
         let body = u16::from_le_bytes([prefix[6], prefix[7]]);
@@ -67,7 +68,7 @@ impl StateHeader {
             1 => (V1_BYTES, body == V1_BYTES),
             2 => (V2_BYTES, (V2_BYTES..=BODY_BYTES_MAX).contains(&body)),
             0 => return Err(corrupt("state header version", path, offset + 4, [u64::from(VERSION), 0])),
-            found => return Err(Error::NewerFormat { file: path.to_path_buf(), found, supported: VERSION }),
+            _ => (body, true),
         };
         if !fits {
             let lengths = [expected, body].map(u64::from);
@@ -79,12 +80,16 @@ impl StateHeader {
     /// Reads a whole header of [`Self::length`] bytes.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if the checksum does not match.
+    /// [`Error::Corrupt`] if the checksum does not match; else [`Error::NewerFormat`] for an unknown version.
     pub(super) fn decode(bytes: &[u8], path: &Path, offset: u64) -> Result<Self> {
         let (covered, _) = bytes.split_at(bytes.len() - CRC_BYTES);
         let (stored, computed) = (u32_at(bytes, covered.len()), crc32fast::hash(covered));
         if stored != computed {
             return Err(corrupt("state header", path, offset, [u64::from(computed), u64::from(stored)]));
+        }
+        let found = u16::from_le_bytes([covered[4], covered[5]]);
+        if found > VERSION {
+            return Err(Error::NewerFormat { file: path.to_path_buf(), found, supported: VERSION });
         }
         let body = &covered[PREFIX_BYTES..];
         let cutover =
@@ -144,6 +149,18 @@ mod tests {
         let error = read(&header(3, &[0; 16])).unwrap_err();
         assert!(matches!(error, Error::NewerFormat { found: 3, supported: 2, .. }), "{error}");
         assert!(read(&header(0, &[0; 16])).unwrap_err().is_corruption());
+    }
+
+    #[test]
+    fn a_rotten_version_is_corruption_and_not_a_newer_one() {
+        for version in [1, 2] {
+            let mut bytes = header(version, &[0; 16][..if version == 1 { 8 } else { 16 }]);
+            for bit in 0..16 {
+                bytes[4 + bit / 8] ^= 1 << (bit % 8);
+                assert!(read(&bytes).unwrap_err().is_corruption(), "version {version}, bit {bit}");
+                bytes[4 + bit / 8] ^= 1 << (bit % 8);
+            }
+        }
     }
 
     #[test]

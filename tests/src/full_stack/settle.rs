@@ -169,6 +169,8 @@ fn trouble_of(node: &Node, group: GroupId, world: &World) -> Option<Trouble> {
         Some(GroupReadiness::Lost) => Some(Trouble::Lost),
         Some(GroupReadiness::Quarantined(_) | GroupReadiness::Repairing(_)) => Some(Trouble::Quarantined),
         Some(GroupReadiness::Ready) => trouble_of_ready(node, group, world),
+        // Made for a membership change that was broken off: nobody writes to it until that is asked for again.
+        Some(GroupReadiness::NoLeader) if is_left_out(node, group, world) => Some(Trouble::Missing),
         Some(
             GroupReadiness::NoLeader
             | GroupReadiness::Opening
@@ -177,6 +179,15 @@ fn trouble_of(node: &Node, group: GroupId, world: &World) -> Option<Trouble> {
             | GroupReadiness::Waiting(_),
         ) => Some(Trouble::Waits),
     }
+}
+
+/// Whether the group has no replica on `node` where it is served.
+fn is_left_out(node: &Node, group: GroupId, world: &World) -> bool {
+    world.running().any(|(_, other)| {
+        let status = other.group(group).local_status();
+        status
+            .is_some_and(|status| status.role.is_serving && status.descriptor.replica_on(node.id()).is_none())
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

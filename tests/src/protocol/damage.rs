@@ -82,19 +82,20 @@ pub(crate) fn rot(disk: &SimDisk, root: &Path, dice: &mut Dice) -> bool {
 }
 
 impl World {
-    /// Opens the log of a stopped replica and takes its end away. Whether that could be done.
-    pub(crate) fn cut_log(&mut self, node: NodeAt, group: GroupId, held: Index, cut: Cut) -> bool {
-        let Some(owner) = self.nodes[node].owners.get(&group).copied() else { return false };
+    /// Opens the log of a stopped replica and takes its end away. `None` if it is as it was, else whether that succeeded: a
+    /// disk that is full may take the cut and then fail.
+    fn cut_log(&mut self, node: NodeAt, group: GroupId, held: Index, cut: Cut) -> Option<bool> {
+        let owner = self.nodes[node].owners.get(&group).copied()?;
         let owner = FileOwner { group: uid(group), replica: owner.replica, incarnation: owner.incarnation };
         let disk = std::sync::Arc::new(self.nodes[node].disk.clone());
         let rng = std::sync::Arc::new(quorate_telemetry::SeededRng::new(self.dice.next()));
         let place = LogPlace { disk, dir: paths(group).wal(), owner, rng };
-        let Ok(mut log) = SegmentedLog::open(place, self.configs[&group].log) else { return false };
+        let mut log = SegmentedLog::open(place, self.configs[&group].log).ok()?;
         let (skeleton, hard_state) = (log.recovered().skeleton.clone(), log.recovered().hard_state);
         let at = if cut == Cut::BelowCommit { hard_state.commit } else { held };
         let room = skeleton.base.index.next() < at && at <= skeleton.last && hard_state.commit >= at.prev();
         if !room {
-            return false;
+            return None;
         }
         let term = |index| skeleton.term(index).unwrap_or_default();
         let entry = |index: Index, term: Term| Entry {
@@ -115,7 +116,8 @@ impl World {
         };
         let term = entries.last().map_or(hard_state.term, |last| last.term.max(hard_state.term));
         let hard_state = Some(HardState { term, vote: None, commit });
-        log.append(&[LogBatch { install: None, entries, hard_state }], true).is_ok() && log.close().is_ok()
+        let appended = log.append(&[LogBatch { install: None, entries, hard_state }], true);
+        Some(appended.is_ok() && log.close().is_ok())
     }
 }
 
@@ -142,18 +144,15 @@ impl World {
                 stopped && self.go_on_damaged(node, group)
             }
             Fault::StateLost { node, group } => {
-                let group = GroupId(group);
-                self.stop(node, group).is_some()
-                    && remove(&self.nodes[node].disk, &paths(group).state())
-                    && self.go_on_damaged(node, group)
+                let state = paths(GroupId(group)).state();
+                self.harm(node, GroupId(group), |disk| remove(disk, &state))
             }
             Fault::SnapshotsLost { node, group } => {
-                let group = GroupId(group);
-                let can = self.may_lose(group, node) && self.stop(node, group).is_some();
-                let paths = paths(group);
-                can && remove(&self.nodes[node].disk, &paths.state())
-                    && remove(&self.nodes[node].disk, &paths.snapshots())
-                    && self.go_on_damaged(node, group)
+                let paths = paths(GroupId(group));
+                self.may_lose(GroupId(group), node)
+                    && self.harm(node, GroupId(group), |disk| {
+                        remove(disk, &paths.state()) && remove(disk, &paths.snapshots())
+                    })
             }
             Fault::ForeignState { node, group, from } => self.give_foreign_state(node, GroupId(group), from),
             Fault::CutLog { node, group, cut } => self.take_log_end(node, GroupId(group), cut),
@@ -213,6 +212,15 @@ impl World {
         Some(Stopped { held: record.map(|record| record.applied.index) })
     }
 
+    /// Does `harm` to a replica's files while it is stopped, as far as its disk takes it. Whether all was done.
+    fn harm(&mut self, node: NodeAt, group: GroupId, harm: impl FnOnce(&SimDisk) -> bool) -> bool {
+        if self.stop(node, group).is_none() {
+            return false;
+        }
+        let is_done = harm(&self.nodes[node].disk);
+        self.go_on_damaged(node, group) && is_done
+    }
+
     /// Starts a replica that was stopped.
     fn go_on_damaged(&mut self, node: NodeAt, group: GroupId) -> bool {
         self.start(node, group);
@@ -229,10 +237,7 @@ impl World {
     fn give_foreign_state(&mut self, node: NodeAt, group: GroupId, from: NodeAt) -> bool {
         let state = paths(group).state();
         let files = copy(&self.nodes[from].disk, &state);
-        if from == node || files.is_empty() || self.stop(node, group).is_none() {
-            return false;
-        }
-        put_back(&self.nodes[node].disk, &state, &files) && self.go_on_damaged(node, group)
+        from != node && !files.is_empty() && self.harm(node, group, |disk| put_back(disk, &state, &files))
     }
 
     fn take_log_end(&mut self, node: NodeAt, group: GroupId, cut: Cut) -> bool {
@@ -241,9 +246,12 @@ impl World {
         }
         let Some(Stopped { held }) = self.stop(node, group) else { return false };
         let can = cut == Cut::BelowCommit || held.is_some();
-        let is_cut = can && self.cut_log(node, group, held.unwrap_or_default(), cut);
-        if is_cut {
+        let outcome = can.then(|| self.cut_log(node, group, held.unwrap_or_default(), cut)).flatten();
+        let is_cut = outcome == Some(true);
+        if outcome.is_some() {
             self.excuse(node, group);
+        }
+        if is_cut {
             // What a store holds counts against the log also where nobody may count on it.
             let is_rotten = self.dice.permille(300);
             self.nodes[node].rotten_store = is_rotten.then_some(group);
