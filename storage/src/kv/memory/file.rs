@@ -42,7 +42,8 @@ pub(super) struct BatchFile {
 
 impl BatchFile {
     /// Opens or creates the file in `dir` and feeds every proven batch to `state`. All of them are durable then: those that
-    /// a process wrote before it died, or the file's own name, may have been in a cache only.
+    /// a process wrote before it died, or the file's own name, may have been in a cache only. What the cache keeps of a
+    /// sync that failed never becomes durable: it is given up, so that only the device is read.
     pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, state: &mut State) -> Result<Self> {
         let path = dir.join(NAME);
         let is_new = disk.size(&path).map_err(|source| Error::io("look up", &path, source))?.is_none();
@@ -53,6 +54,8 @@ impl BatchFile {
         }
         let file = disk.open(&path, OpenMode::Write).map_err(|source| Error::io("open", &path, source))?;
         let mut this = Self { disk, dir: dir.to_path_buf(), file, end: 0, chain_crc: 0 };
+        this.sync()?;
+        this.file.drop_cache().map_err(|source| Error::io("drop the cache of", &path, source))?;
         this.replay(state)?;
         this.sync()?;
         this.disk.sync_dir(dir).map_err(|source| Error::io("sync", dir, source))?;
