@@ -121,7 +121,10 @@ impl Actor {
         }
         let received = message.snapshot.as_deref().and_then(|label| self.receiver.received(label));
         match received {
-            Some(token) => self.inputs.push(Input::Snapshot { message, token }),
+            Some((token, label)) => {
+                let message = RaftMessage { snapshot: Some(Box::new(label)), ..message };
+                self.inputs.push(Input::Snapshot { message, token });
+            }
             // Its body has not arrived: the leader streams it, and sends the message again behind it.
             None => count(&self.shared.counters.messages_refused),
         }

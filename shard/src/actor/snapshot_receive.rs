@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quorate_storage::snapshot::{SnapshotDir, SnapshotLabel, SnapshotSpool, SnapshotToken, SpoolLimits};
-use quorate_storage::{Error, GroupId, GroupUid, Incarnation, Result};
+use quorate_storage::{EntryId, Error, GroupId, GroupUid, Incarnation, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::actor::shared::Shared;
@@ -95,13 +95,13 @@ impl SnapshotReceiver {
         self.on_worker(take).await.unwrap_or(ChunkReply::Refused).encode()
     }
 
-    /// The token of the received file whose label this is. One of the same position with another label is forgotten:
-    /// it is not what raft speaks of.
-    pub(crate) fn received(&self, label: &SnapshotLabel) -> Option<SnapshotToken> {
+    /// Token and label of the received file of the state that `label` speaks of, whichever replica wrote the file. One of
+    /// the same position and another state is forgotten: it is not what raft speaks of.
+    pub(crate) fn received(&self, label: &SnapshotLabel) -> Option<(SnapshotToken, SnapshotLabel)> {
         let mut received = self.received.lock();
         let (token, held) = received.as_ref()?;
-        if held == label {
-            return Some(*token);
+        if held.is_of_same_state(label) {
+            return Some((*token, held.clone()));
         }
         if token.id == label.record.applied {
             tracing::error!(group = %self.identity.group, index = %token.id.index, "a snapshot's file and its message contradict each other");
@@ -111,10 +111,9 @@ impl SnapshotReceiver {
         None
     }
 
-    /// The label of the file of `token`, if that was received, verified, and is in place.
-    pub(crate) fn label_of(&self, token: &SnapshotToken) -> Option<SnapshotLabel> {
-        let received = self.received.lock();
-        received.as_ref().filter(|(held, _)| held == token).map(|(_, label)| label.clone())
+    /// Token and label of the file of this position, if one was received, verified, and is in place.
+    pub(crate) fn received_at(&self, id: EntryId) -> Option<(SnapshotToken, SnapshotLabel)> {
+        self.received.lock().as_ref().filter(|(held, _)| held.id == id).cloned()
     }
 
     /// The file of `token` turned out to be of no use: should it be sent again, it is taken again.
@@ -154,7 +153,8 @@ impl SnapshotReceiver {
         if request.group != group || request.uid != uid || is_for_another || is_closed {
             return ChunkReply::Refused;
         }
-        if self.received.lock().as_ref().is_some_and(|(token, _)| *token == request.token) {
+        // Of one position there is one state: what an earlier leader sent is as good as what this one has.
+        if self.received_at(request.token.id).is_some() {
             return ChunkReply::Complete;
         }
         let mut slot = self.slot.lock();

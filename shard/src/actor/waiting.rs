@@ -99,9 +99,8 @@ impl Actor {
         };
         if let Some(offered) = offered
             && self.core.0.has_durable(offered.id)
-            && let Some(label) = self.receiver.label_of(offered)
+            && let Some((token, label)) = self.receiver.received_at(offered.id)
         {
-            let token = *offered;
             return self.record_waited(token, Box::new(label));
         }
         if *next_ticks > 0 {

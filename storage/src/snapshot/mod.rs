@@ -65,6 +65,14 @@ pub struct SnapshotLabel {
     pub record: AppliedRecord,
 }
 
+impl SnapshotLabel {
+    /// Whether both are of the same state. Each replica writes a file of its own of it: they differ in the source.
+    pub fn is_of_same_state(&self, other: &Self) -> bool {
+        let incarnation = other.record.incarnation;
+        AppliedRecord { incarnation, ..self.record.clone() } == other.record
+    }
+}
+
 /// Takes records in ascending key order.
 pub trait SnapshotSink {
     /// Adds one record.

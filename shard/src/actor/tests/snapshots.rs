@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_storage::disk::Disk;
-use quorate_storage::snapshot::SnapshotToken;
+use quorate_storage::snapshot::{SnapshotChunks, SnapshotToken};
 use quorate_storage::{ConfChange, ConfChangeOp, NodeId, ReplicaDescriptor, ReplicaId};
 
 use super::kv::{kv_cluster, put_kv};
@@ -314,6 +314,59 @@ async fn a_sender_that_is_gone_keeps_no_place_although_another_one_asks_for_it()
     }
     assert_eq!(replies.first(), Some(&ChunkReply::Busy), "{replies:?}");
     assert!(replies.contains(&ChunkReply::GoOn { received: 0 }), "{replies:?}");
+}
+
+/// The file that an earlier leader sent is in place when the next one comes with its own of the same position.
+#[tokio::test(start_paused = true)]
+async fn a_received_snapshot_serves_also_for_another_leaders_of_the_same_position() {
+    let mut config = short_logs();
+    config.snapshots.entries = None;
+    let (network, mut nodes) = cluster(3, &config).await;
+    fill(&nodes, "a", 10).await;
+    let mut away = nodes.remove((leader(&nodes).await.id % 3) as usize);
+    away.kill().await;
+    let had = away.log().skeleton.last;
+    for prefix in ["b", "c"] {
+        fill(&nodes, prefix, 40).await;
+        let last = put_anyhow(&nodes, "d=1").await;
+        for node in &nodes {
+            node.applies(last.id.index).await;
+            node.handle.publish_snapshot(DEADLINE).await.unwrap();
+        }
+    }
+    let lead = leader(&nodes).await;
+    until("compacted beyond its log", || lead.handle.status().first > had.next()).await;
+    let other = nodes.iter().find(|node| node.id != lead.id).unwrap();
+    let (token, led) = (newest(other), newest(lead));
+    assert!(token.id == led.id && token != led, "{token:?} and {led:?}");
+
+    network.cut(away.id);
+    away.restart().await;
+    let file = SnapshotChunks::open(&other.disk, &snapshot_path(token.id), &token).unwrap();
+    let ask = async |offset, (crc, bytes)| {
+        let to = incarnation(away.id);
+        let request = ChunkRequest { group: GROUP, uid: UID, to, token, offset, crc, bytes }.encode();
+        let reply = away.handle.serve_group(NodeId(other.id), SNAPSHOT_CHUNK, request).await;
+        ChunkReply::decode(&reply)
+    };
+    let mut offset = 0;
+    while let Some(chunk) = file.read_chunk(offset, 4 << 10).unwrap() {
+        ask(offset, (chunk.crc, chunk.bytes.clone())).await.unwrap();
+        offset += chunk.bytes.len() as u64;
+    }
+    while ask(offset, (0, Bytes::new())).await != Some(ChunkReply::Complete) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(away.handle.stats().snapshots.installed.get(), 0);
+
+    network.heal(away.id);
+    let last = put_anyhow(&nodes, "e=1").await;
+    away.applies(last.id.index).await;
+    assert_eq!(newest(&away), token, "what the earlier leader sent");
+    assert_eq!(away.get("c39", ReadLevel::Local).await.unwrap().len(), 500);
+    away.kill().await;
+    away.restart().await;
+    away.applies(last.id.index).await;
 }
 
 #[tokio::test(start_paused = true)]
