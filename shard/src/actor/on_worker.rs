@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use quorate_telemetry::Workers;
 
-/// What one step of a background worker reads or writes: about half a millisecond of a core, for which a log writer that
-/// wakes up on it has to wait. (A step of 1 MiB ran for 2.7 ms.)
+/// What one step of a background worker reads or writes, in bytes. A log writer that wakes up on its core waits for it;
+/// steps of 1 MiB ran for 2.7 ms.
 pub(crate) const STEP_BYTES: u64 = 256 << 10;
 
 /// Holds a value between two steps, and has it dropped on a worker if there is no further step: a task may be aborted at

@@ -32,8 +32,7 @@ struct Registered {
     written_at: Duration,
 }
 
-/// A memtable of fewer bytes is not worth a table: every fourth table has a level merged, up to hundreds of MB of it. It is
-/// flushed once a snapshot needs it to be durable, and costs a node of 1,000 idle groups 16 MiB at most.
+/// A memtable of fewer bytes is not worth a table: every fourth one has tables of 64 MiB merged with it. It is flushed once a snapshot needs it to be durable, and costs a node of 1,000 idle groups 16 MiB at most.
 const IDLE_BYTES_MIN: u64 = 16 << 10;
 
 /// Worker keys of trees start here, apart from what others of the node may use.
