@@ -12,6 +12,8 @@ pub use interrupted::{
 };
 pub use operations::entries_of_any_operations_are_whole_or_not_there;
 pub use rebuilt::{a_rebuild_interrupted_anywhere_leaves_one_whole_state, a_store_built_anew_is_the_state};
+#[cfg(test)]
+pub(crate) use stopping_disk::StoppingDisk;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

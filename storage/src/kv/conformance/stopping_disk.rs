@@ -9,7 +9,7 @@ use crate::disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 /// Clones share their count of steps.
 #[derive(Clone, Debug)]
-pub(super) struct StoppingDisk {
+pub(crate) struct StoppingDisk {
     inner: Arc<dyn Disk>,
     steps: Arc<Steps>,
 }
@@ -38,12 +38,12 @@ impl Steps {
 }
 
 impl StoppingDisk {
-    pub(super) fn new(inner: Arc<dyn Disk>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Disk>) -> Self {
         let steps = Steps { left: AtomicU64::new(u64::MAX), was_stopped: AtomicBool::new(false) };
         Self { inner, steps: Arc::new(steps) }
     }
 
-    pub(super) fn stop_after(&self, steps: u64) {
+    pub(crate) fn stop_after(&self, steps: u64) {
         self.steps.left.store(steps, Ordering::Release);
     }
 

@@ -48,6 +48,9 @@ impl LsmEngine {
 impl KvEngine for LsmEngine {
     fn open(&self, dir: &Path) -> Result<Box<dyn KvStore>> {
         let real = real_path(self.disk.as_ref(), dir)?;
+        // A process that died before it synced the new name of `current` left it in a cache. What is opened counts as
+        // durable, and opening removes what the version before it needs.
+        self.disk.sync_dir(dir).map_err(|source| Error::io("sync", dir, source))?;
         files::check_version(self.disk.as_ref(), dir)?;
         let opened = catch_unwind(AssertUnwindSafe(|| LsmTree::open(&self.shared, &real)));
         let tree = opened.unwrap_or_else(|_| Err(failed("open", Panicked)))?;

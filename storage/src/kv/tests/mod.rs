@@ -5,6 +5,7 @@ mod machine;
 mod rebuild;
 mod rotten_version;
 mod suites;
+mod unsynced_version;
 
 use bytes::Bytes;
 

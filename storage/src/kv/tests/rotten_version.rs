@@ -8,21 +8,25 @@ use std::time::Duration;
 
 use quorate_telemetry::{BootId, SeededRng, SimClock, ThreadWorkers};
 
-use crate::disk::RealDisk;
+use crate::disk::{Disk, RealDisk};
 use crate::ids::Index;
 use crate::kv::{Batch, KvEngine, StoreConfig, StoreKind, StoreShared, count_lsm_tables, record};
 
 /// Each is flushed to a table of its own.
 const BATCHES: u64 = 3;
 
-fn engine() -> Arc<dyn KvEngine> {
+pub(super) fn engine_on(disk: Arc<dyn Disk>) -> Arc<dyn KvEngine> {
     let workers = Arc::new(ThreadWorkers::new("flush", NonZeroUsize::MIN).unwrap());
     let clock = Arc::new(SimClock::new(Duration::ZERO, BootId([1; 16])));
     let shared = StoreShared::new(StoreConfig::default(), workers, clock);
-    shared.engine(StoreKind::Lsm, Arc::new(RealDisk::new()), Arc::new(SeededRng::new(1)))
+    shared.engine(StoreKind::Lsm, disk, Arc::new(SeededRng::new(1)))
 }
 
-fn write_tables(dir: &Path) {
+fn engine() -> Arc<dyn KvEngine> {
+    engine_on(Arc::new(RealDisk::new()))
+}
+
+pub(super) fn write_tables(dir: &Path) {
     let mut store = engine().open(dir).unwrap();
     for index in 1..=BATCHES {
         let mut batch = Batch::new(Index(index));
