@@ -23,6 +23,13 @@ pub struct Damage {
     pub(crate) missing: Vec<UnreadableEntry>,
 }
 
+impl Damage {
+    /// How far the state is after the start that found this: a restore may have put it back to its snapshot.
+    pub fn floor(&self) -> Index {
+        self.floor
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.missing.len();

@@ -231,11 +231,14 @@ impl Node {
                     Err(failure) => Slot::Quarantined(trouble_of(&failure)),
                 }
             }
-            Err(StartError::Unreadable { damage, .. }) => match RepairSteps::open(deps, &spec, *damage) {
-                Ok(steps) => Slot::Repairing(Box::new(Repairing::new(steps))),
-                Err(cause) if cause.is_disk_full() => Slot::Quarantined(Trouble::Room),
-                Err(_) => Slot::Quarantined(Trouble::Start),
-            },
+            Err(StartError::Unreadable { damage, .. }) => {
+                ctx.laws.applied.left_at((group, owner.replica), damage.floor());
+                match RepairSteps::open(deps, &spec, *damage) {
+                    Ok(steps) => Slot::Repairing(Box::new(Repairing::new(steps))),
+                    Err(cause) if cause.is_disk_full() => Slot::Quarantined(Trouble::Room),
+                    Err(_) => Slot::Quarantined(Trouble::Start),
+                }
+            }
             Err(error) => {
                 if let Some(row) = row_of_error(&error) {
                     *ctx.counts.gate.entry(row).or_default() += 1;

@@ -30,6 +30,13 @@ impl Applied {
         Ok(())
     }
 
+    /// A start that found its log unreadable, and may have restored before, left the state at `floor`.
+    pub(crate) fn left_at(&mut self, who: Who, floor: Index) {
+        if let Some(durable) = self.durable.get_mut(&who) {
+            *durable = floor.min(*durable);
+        }
+    }
+
     /// A replica starts without a state: it waits for a snapshot.
     pub(crate) fn waits(&mut self, who: Who) {
         self.durable.remove(&who);

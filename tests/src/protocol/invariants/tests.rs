@@ -127,6 +127,12 @@ fn going_back_breaks_applied_monotonic() {
     breaks(laws.applied.recorded(who(1), Index(6)), Law::AppliedMonotonic);
     laws.applied.recorded(who(1), Index(5)).expect("it is durable as far");
     laws.applied.started(who(1), Index(4), false).expect("a restore may go back to its snapshot");
+    laws.applied.moved(who(1), Index(6), Index(6)).expect("it moves on");
+    breaks(laws.applied.started(who(1), Index(3), true), Law::AppliedMonotonic);
+    laws.applied.left_at(who(1), Index(3));
+    laws.applied
+        .started(who(1), Index(3), true)
+        .expect("a start that ended behind its restore went back, too");
 }
 
 #[test]
