@@ -46,18 +46,27 @@ with_libfuzzer() {
 }
 
 with_afl() {
-    local failed=() crashes
+    local failed=() found log status
     (cd $package && cargo afl build --release --no-default-features --features afl)
     for target in "${targets[@]}"; do
+        log=$out/$target.log status=0
         # A found input would be found again before anything else.
         rm -rf "$out/afl/$target"
         mkdir -p "$out/afl/$target"
-        QUORATE_FUZZ_TARGET=$target AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 \
+        # A backtrace takes longer than AFL lets an input take: the panic would be a timeout first. AFL skips an input to begin
+        # with that panics, unless it is told to stop there.
+        QUORATE_FUZZ_TARGET=$target RUST_BACKTRACE=0 AFL_EXIT_ON_SEED_ISSUES=1 AFL_HANG_TMOUT=10000 AFL_NO_UI=1 \
+            AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 \
             cargo afl fuzz -V "$seconds" -m 1024 -i "tests/corpus/$target" -o "$out/afl/$target" \
-            "$CARGO_TARGET_DIR/release/decoders-afl" >"$out/$target.log" 2>&1 || failed+=("$target")
-        crashes=$(find "$out/afl/$target" -path '*crashes/id*' | head -1)
-        [ -z "$crashes" ] || { failed+=("$target"); echo "$target FAILED: $crashes"; }
-        sed -n 's/^\(execs_done\|execs_per_sec\) *: \(.*\)/'"$target"' \1 \2/p' "$out/afl/$target/default/fuzzer_stats" || true
+            "$CARGO_TARGET_DIR/release/decoders-afl" >"$log" 2>&1 || status=$?
+        found=$(find "$out/afl/$target" \( -path '*/crashes/id*' -o -path '*/hangs/id*' \) -print -quit)
+        if [ $status = 0 ] && [ -z "$found" ]; then
+            printf '%-18s %s\n' "$target" "$(sed -n 's/^\(execs_done\|execs_per_sec\) *: */\1 /p' \
+                "$out/afl/$target/default/fuzzer_stats" | tr '\n' ' ')"
+        else
+            failed+=("$target")
+            printf '%-18s FAILED: %s\n' "$target" "${found:-$(grep -a -m1 -o 'Test case .* results in a [a-z]*' "$log" || tail -5 "$log")}"
+        fi
     done
     [ ${#failed[@]} = 0 ] || { echo "failed: ${failed[*]}; the logs are in $out"; exit 1; }
 }
@@ -70,6 +79,6 @@ else
     echo "there is no fuzzer here. Either
     rustup toolchain install nightly && cargo install --locked cargo-fuzz
 or, on the stable compiler,
-    cargo install --locked cargo-afl && cargo afl config --build"
+    cargo install --locked cargo-afl"
     exit 2
 fi
