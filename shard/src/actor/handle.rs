@@ -334,7 +334,7 @@ impl GroupHandle {
         self.inner.log.answer(status.group, status.replica, question).await
     }
 
-    /// Members that wait for a snapshot are sent one, if this replica leads.
+    /// Members that wait for a snapshot are sent one, if this replica leads, or knows of nobody who does.
     async fn offer_snapshot(&self, from: NodeId, body: &[u8]) -> Bytes {
         let Some(question) = SnapshotQuestion::decode(body) else { return Bytes::new() };
         let SnapshotQuestion { uid, replica, incarnation, at_least, .. } = question;

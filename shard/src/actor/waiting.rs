@@ -2,7 +2,8 @@
 //!
 //! Its log is whole from its base on; what precedes the base only a snapshot has, and every one it had is damaged. So it
 //! takes part in raft (see [`crate::core::Group::is_waiting`]) and asks the leader, again and again, for any snapshot
-//! that its log reaches. The file comes and is verified like every received snapshot, and counts once this log has a
+//! that its log reaches; while there is no leader, every other member in turn: this log may be the longest, so that
+//! nobody is elected before this replica is back. The file comes and is verified like every received snapshot, and counts once this log has a
 //! durable entry of its position and term: that entry is committed, since a state machine has applied it, so log and
 //! snapshot are of one history. Then it is recorded in the log, the state is restored from it, and the group is started
 //! anew: the cold-start gate finds state and log as after any restart. A crash anywhere before is a start that waits
@@ -12,6 +13,7 @@
 //! to be as new as its last entry. With one other replica down such a follower could neither acknowledge that entry nor
 //! ever be sent a snapshot that holds it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +39,13 @@ const ASK_ELECTIONS: u32 = 1;
 pub(crate) struct Waiting {
     stage: Stage,
     next_ticks: u32,
+    /// Questions so far.
+    asked: usize,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The leader is asked; `offered` is what it says it sends.
+    /// Another replica is asked; `offered` is what it says it sends.
     Asking { offered: Option<SnapshotToken> },
     /// The log records it.
     Recording { token: SnapshotToken, label: Box<SnapshotLabel> },
@@ -62,7 +66,7 @@ pub(crate) struct SnapshotWanted {
 
 impl Waiting {
     pub(crate) fn new() -> Self {
-        Self { stage: Stage::Asking { offered: None }, next_ticks: 0 }
+        Self { stage: Stage::Asking { offered: None }, next_ticks: 0, asked: 0 }
     }
 }
 
@@ -85,7 +89,7 @@ impl Actor {
             self.shared.stats.snapshots.waits.increment();
         }
         let next_ticks = ASK_ELECTIONS * self.config.core.election_ticks_max;
-        self.waiting = Some(Waiting { stage: Stage::Asking { offered: None }, next_ticks });
+        self.waiting = Some(Waiting { next_ticks, ..Waiting::new() });
         self.shared.set_lifecycle(Lifecycle::Waiting(Arc::from(reason)));
         self.inputs.push(Input::StateLost);
         self.pending.fail_all(&self.shared.unanswered(true));
@@ -94,7 +98,7 @@ impl Actor {
 
     /// Once a tick, while it waits: asks, or takes what has arrived.
     pub(crate) fn seek_snapshot(&mut self) {
-        let Some(Waiting { stage: Stage::Asking { offered }, next_ticks }) = &mut self.waiting else {
+        let Some(Waiting { stage: Stage::Asking { offered }, next_ticks, asked }) = &mut self.waiting else {
             return;
         };
         if let Some(offered) = offered
@@ -108,10 +112,12 @@ impl Actor {
             return;
         }
         *next_ticks = ASK_ELECTIONS * self.config.core.election_ticks_max;
-        self.ask_leader();
+        *asked += 1;
+        let turn = *asked;
+        self.ask(turn);
     }
 
-    /// The leader was asked, and says what it sends.
+    /// The replica that was asked says what it sends.
     pub(crate) fn on_snapshot_offered(&mut self, offer: Option<SnapshotToken>) {
         if let Some(Waiting { stage: Stage::Asking { offered }, .. }) = &mut self.waiting {
             *offered = offer;
@@ -157,7 +163,7 @@ impl Actor {
     pub(crate) fn on_snapshot_wanted(&mut self, wanted: SnapshotWanted) {
         let SnapshotWanted { from, replica, at_least, reply } = wanted;
         let newest = self.publisher.newest().filter(|newest| newest.id.index >= at_least);
-        let is_able = self.core.0.role().is_leader && self.waiting.is_none() && self.stopping.is_none();
+        let is_able = self.core.0.helps_waiting() && self.waiting.is_none() && self.stopping.is_none();
         let offer = match newest {
             Some(token) if is_able => Some(self.help(from, replica, token)),
             _ => None,
@@ -168,10 +174,21 @@ impl Actor {
         drop(reply.send(encode_offer(offer)));
     }
 
-    fn ask_leader(&self) {
-        let Some(leader) = self.core.0.role().leader.filter(|leader| *leader != self.replica) else { return };
-        let described = self.core.0.descriptor().replica(leader).map(|replica| replica.node);
-        let Some(node) = described.or_else(|| self.addresses.get(&leader).copied()) else { return };
+    /// The leader, if there is one, else the other replicas in turn.
+    fn whom_to_ask(&self, turn: usize) -> Option<ReplicaId> {
+        if let Some(leader) = self.core.0.role().leader {
+            return Some(leader);
+        }
+        let described = self.core.0.descriptor().replicas.iter().map(|replica| replica.replica);
+        let known = described.chain(self.addresses.keys().copied()).filter(|known| *known != self.replica);
+        let known = known.collect::<BTreeSet<_>>();
+        known.iter().nth(turn % known.len().max(1)).copied()
+    }
+
+    fn ask(&self, turn: usize) {
+        let Some(asked) = self.whom_to_ask(turn) else { return };
+        let described = self.core.0.descriptor().replica(asked).map(|replica| replica.node);
+        let Some(node) = described.or_else(|| self.addresses.get(&asked).copied()) else { return };
         let status = self.shared.status();
         let question = SnapshotQuestion {
             group: self.shared.group,
@@ -192,7 +209,7 @@ impl Actor {
     fn record_waited(&mut self, token: SnapshotToken, label: Box<SnapshotLabel>) {
         let (reply, answer) = oneshot::channel();
         self.log.record_snapshot(token, reply);
-        self.waiting = Some(Waiting { stage: Stage::Recording { token, label }, next_ticks: 0 });
+        self.waiting = Some(Waiting { stage: Stage::Recording { token, label }, ..Waiting::new() });
         let events = self.events.clone();
         tokio::spawn(async move {
             let is_recorded = matches!(answer.await, Ok(Ok(())));

@@ -320,6 +320,12 @@ impl Group {
         self.apply.is_waiting
     }
 
+    /// Whether this replica sends a snapshot to one that waits: it has a state, and it leads or knows of no leader. The one
+    /// that waits may have the longest log: then nobody is elected before it has a state.
+    pub fn helps_waiting(&self) -> bool {
+        !self.apply.is_waiting && (self.role.is_leader || self.role.leader.is_none())
+    }
+
     /// Whether the log's base, or a durable entry of it, has this position.
     pub fn has_durable(&self, id: EntryId) -> bool {
         let log = &self.raw.raft.raft_log;

@@ -14,9 +14,9 @@ pub(crate) enum Packet {
     Chunk(ChunkPacket),
     /// What has become of it.
     ChunkAnswer { group: GroupId, to: ReplicaId, number: u64, answer: ChunkAnswer },
-    /// A replica that waits asks its leader for a snapshot.
+    /// A replica that waits asks another one for a snapshot.
     SnapshotWanted { group: GroupId, from: ReplicaId, to: ReplicaId, at_least: Index },
-    /// Which one the leader sends.
+    /// Which one that one sends.
     SnapshotOffered { group: GroupId, to: ReplicaId, token: SnapshotToken },
     /// A replica whose log lacks entries asks every other one.
     EntriesWanted { question: Box<EntriesQuestion>, number: u64 },

@@ -165,6 +165,25 @@ async fn two_replicas_that_wait_are_both_helped_by_the_third() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_waits_with_the_longest_log_is_helped_though_nobody_leads() {
+    let (_network, mut nodes) = compacted().await;
+    let led = nodes.iter().position(|node| node.handle.status().role.is_leader).unwrap();
+    let (waits, helps) = ((led + 1) % 3, (led + 2) % 3);
+    nodes[helps].kill().await;
+    put_anyhow(&nodes, "k15=v").await;
+    nodes[led].kill().await;
+    nodes[waits].kill().await;
+    rot(&nodes[waits]);
+    nodes[helps].restart().await;
+    nodes[waits].restart().await;
+    assert!(is_waiting(&nodes[waits]));
+    comes_back(&mut nodes[waits]).await;
+    nodes[led].restart().await;
+    has_everything(&nodes).await;
+    assert_eq!(nodes[helps].get("k15", ReadLevel::Local).await.unwrap(), "v");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_whose_own_snapshot_is_too_old_publishes_one_first() {
     let (_network, mut nodes) = compacted().await;
     let at = nodes.iter().position(|node| !node.handle.status().role.is_leader).unwrap();

@@ -89,7 +89,7 @@ impl Replica {
 
     /// A member asks for any snapshot at `at_least` or above.
     pub(crate) fn help(&mut self, ctx: &mut Ctx, node: NodeAt, to: ReplicaId, at_least: Index) {
-        if !self.core.role().is_leader || self.waiting.is_some() {
+        if !self.core.helps_waiting() || self.waiting.is_some() {
             return;
         }
         let newest = self.publisher.newest().filter(|newest| newest.id.index >= at_least);

@@ -1,9 +1,11 @@
-//! A replica that waits for a snapshot: it asks its leader for one that its log reaches, takes it once the log holds that
+//! A replica that waits for a snapshot: it asks its leader, or without one everybody, for one that its log reaches, takes it once the log holds that
 //! very entry, and is started anew on it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_shard::core::Input;
+use quorate_storage::ReplicaId;
 use quorate_storage::snapshot::{SnapshotLabel, SnapshotToken};
 
 use super::super::ctx::Ctx;
@@ -20,11 +22,13 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Waiting {
     stage: Stage,
     ask_at: Duration,
+    /// Questions so far.
+    asked: usize,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
-    /// The leader is asked.
+    /// Another replica is asked.
     #[default]
     Asking,
     /// It says that it sends this one.
@@ -43,7 +47,7 @@ impl Replica {
         // If it cannot be put aside, the next start finds it again.
         let _ = self.snapshots.quarantine(token.id);
         ctx.counts.waits += 1;
-        self.waiting = Some(Waiting { stage: Stage::Asking, ask_at: ctx.now + ASK_EVERY });
+        self.waiting = Some(Waiting { ask_at: ctx.now + ASK_EVERY, ..Waiting::default() });
         self.apply_queue.clear();
         self.reads.clear();
         self.callers.clear();
@@ -68,14 +72,26 @@ impl Replica {
             return;
         }
         waiting.ask_at = ctx.now + ASK_EVERY;
-        let leader = self.core.role().leader.filter(|leader| *leader != self.id);
-        if let Some(leader) = leader
-            && let Some(node) = self.node_of(leader)
+        waiting.asked += 1;
+        let turn = waiting.asked;
+        if let Some(to) = self.whom_to_ask(turn)
+            && let Some(node) = self.node_of(to)
         {
             let at_least = self.core.status().first.prev();
             let (group, from) = (self.place.group, self.id);
-            ctx.send(self.place.node, node, Packet::SnapshotWanted { group, from, to: leader, at_least });
+            ctx.send(self.place.node, node, Packet::SnapshotWanted { group, from, to, at_least });
         }
+    }
+
+    /// The leader, if there is one, else the other replicas in turn.
+    fn whom_to_ask(&self, turn: usize) -> Option<ReplicaId> {
+        if let Some(leader) = self.core.role().leader {
+            return Some(leader);
+        }
+        let described = self.core.descriptor().replicas.iter().map(|replica| replica.replica);
+        let known = described.chain(self.addresses.keys().copied()).filter(|known| *known != self.id);
+        let known = known.collect::<BTreeSet<_>>();
+        known.iter().nth(turn % known.len().max(1)).copied()
     }
 
     pub(super) fn offered(&mut self, token: SnapshotToken) {
