@@ -61,10 +61,12 @@ pub(crate) fn put_back(disk: &SimDisk, root: &Path, files: &Copy) -> bool {
 
 /// Removes what is below `root`; durable on return.
 pub(crate) fn remove(disk: &SimDisk, root: &Path) -> bool {
-    let gone = disk.remove_dir_all(root).and_then(|()| disk.create_dir_all(root));
-    gone.and_then(|()| disk.sync_dir(root))
-        .and_then(|()| disk.sync_dir(root.parent().unwrap_or(root)))
-        .is_ok()
+    let Ok(entries) = disk.list(root) else { return false };
+    let gone = entries.iter().try_for_each(|entry| {
+        let path = root.join(&entry.name);
+        if entry.is_dir { disk.remove_dir_all(&path) } else { disk.remove_file(&path) }
+    });
+    gone.and_then(|()| disk.sync_dir(root)).is_ok()
 }
 
 /// Flips a bit of one of the files below `root`, at a place that is not padding.
