@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quorate_shard::actor::Lifecycle;
 use quorate_shard::catalog::{CATALOG_GROUP, Catalog, GroupRecord, NodeRecord, ReplicaOrigin};
+use quorate_shard::core::Role;
 use quorate_storage::{GroupDescriptor, GroupId, Incarnation, ReplicaId};
 
 use super::{Core, bootstrap, peers, replicas};
@@ -58,16 +59,19 @@ pub(super) async fn follow(core: Arc<Core>) {
 
 /// Gets a newer catalog, if this node does not follow group 0's log itself.
 async fn refresh(core: &Core) {
-    let follows = core
-        .registry
-        .get(CATALOG_GROUP)
-        .is_some_and(|handle| matches!(handle.status().lifecycle, Lifecycle::Running | Lifecycle::Stopping));
-    if follows {
+    let handle = core.registry.get(CATALOG_GROUP);
+    if handle.is_some_and(|handle| follows(&handle.status().lifecycle, handle.role())) {
         return;
     }
     if let Err(error) = core.copy.ask(&core.transport, core.seams.rng.as_ref()).await {
         tracing::warn!(node = core.config.node.get(), %error, "a catalog could not be read");
     }
+}
+
+/// Whether a replica of group 0 learns of new versions from its log. One that hears no leader may never have: it was made
+/// for a change of membership that was broken off.
+fn follows(lifecycle: &Lifecycle, role: Role) -> bool {
+    matches!(lifecycle, Lifecycle::Running | Lifecycle::Stopping) && role.leader.is_some()
 }
 
 pub(super) async fn round(core: &Core, nodes: &[NodeAddress]) -> Result<()> {
@@ -356,4 +360,19 @@ fn is_marked(record: &GroupRecord, origin: &ReplicaOrigin) -> bool {
 
 fn first_of_birth(record: Option<&GroupRecord>) -> Option<ReplicaId> {
     record?.birth.replicas.first().map(|replica| replica.replica)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_storage::Term;
+
+    use super::*;
+
+    #[test]
+    fn a_replica_of_group_0_that_hears_no_leader_does_not_keep_a_node_from_asking_others() {
+        let role = |leader| Role { is_leader: false, is_serving: false, leader, term: Term(6) };
+        assert!(follows(&Lifecycle::Running, role(Some(ReplicaId(2)))));
+        assert!(!follows(&Lifecycle::Running, role(None)));
+        assert!(!follows(&Lifecycle::Waiting("no snapshot".into()), role(Some(ReplicaId(2)))));
+    }
 }
