@@ -38,8 +38,7 @@ mod tests {
             Ok(())
         });
         sim.run().unwrap();
-        let order = order.lock().clone();
-        order
+        order.lock().clone()
     }
 
     /// It does only where tokio is built with `tokio_unstable`: `.cargo/config.toml`.
